@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+# sluice: every command a user needs. `make help` lists them.
+
+O		?= build
+O		:= $(abspath $(O))
+PREFIX		?= /usr/local
+DESTDIR		?=
+KVER		?= uml
+export O PREFIX DESTDIR
+
+# make demo
+PROMPT		?= Give me three tips for staying healthy.
+TOKENS		?= 64
+RAW		?=
+BOX		?= auto
+KILL		?=
+MODEL		?=
+export PROMPT TOKENS RAW BOX KILL MODEL
+
+.PHONY: all help demo check kmod lib userspace tests install clean
+
+all: lib userspace kmod
+
+help:
+	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
+
+## make demo            set up everything, run a language model through four processes and the module
+##                      PROMPT='…' TOKENS=64 RAW=1 BOX=uml|tcg|host KILL=decoder MODEL=file.gguf
+demo:
+	@scripts/demo
+
+## make check           set up everything, run the tests; the last line is N passed, N failed, N skipped
+check:
+	@scripts/check
+
+## make kmod KVER=…     build the module for uml (default), 6.1, 6.12, 7.2, or KDIR=/path/to/headers
+kmod:
+	@scripts/build-kmod $(if $(KDIR),--kdir $(KDIR),$(KVER))
+
+## make lib             libsluice, static and shared
+lib:
+	$(MAKE) -C lib O=$(O)
+
+## make userspace       stage daemons, sluicectl, sluice-perf
+userspace: lib
+	$(MAKE) -C userspace O=$(O)
+
+## make tests           build the tests without running them
+tests: userspace
+	$(MAKE) -C tests O=$(O)
+
+## make install         libsluice, tools, man pages; PREFIX=/usr/local DESTDIR=
+install: lib userspace
+	$(MAKE) -C lib O=$(O) install
+	$(MAKE) -C userspace O=$(O) install
+
+## make clean           remove build/ (the cache outside the tree stays)
+clean:
+	rm -rf $(O)
