@@ -48,7 +48,7 @@ int sampler_check(const struct sampler_params *p, struct model_error *err);
 int32_t sampler_sample(struct sampler *s, const struct sampler_params *p, uint64_t counter,
 		       const float *logits);
 
-/** sampler_uniform() - the random number in [0, 1) that belongs to (seed, counter): Philox 4x32-10 */
+/** sampler_uniform() - random number in [0, 1) of (seed, counter), by Philox 4x32-10 */
 double sampler_uniform(uint64_t seed, uint64_t counter);
 
 #endif /* SLUICE_MODEL_SAMPLER_H */
