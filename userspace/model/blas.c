@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+/* blas.c - matrix products on OpenBLAS */
+#include <cblas.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blas.h"
+
+/*
+ * Up to this many rows of x the weights are taken in blocks; above, packing pays for itself.
+ */
+#define FEW_ROWS	8
+#define GEMM_BLOCK	128		/* rows of weights; small enough for kernels without packing */
+#define GEMV_BLOCK_BYTES (256u << 10)	/* of weights, to stay in the second-level cache */
+
+static char name[160];
+static bool packs_small;	/* the chosen sgemm packs even the smallest operands */
+
+/*
+ * OpenBLAS picks its kernels when it is initialised. Releases that are older than a processor
+ * take it for an older one: 0.3.21 gives every AMD processor AVX2 kernels, at half the speed of
+ * its AVX-512 ones. Library and program are linked statically together, so this constructor,
+ * which the linker places first, still runs before OpenBLAS asks for the variable. What the user
+ * has set stays.
+ */
+__attribute__((constructor(101))) static void choose_core(void)
+{
+#if defined(__x86_64__)
+	__builtin_cpu_init();
+	if (__builtin_cpu_is("amd") && __builtin_cpu_supports("avx512f") &&
+	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+	    __builtin_cpu_supports("avx512vl"))
+		setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+#endif
+}
+
+void blas_init(void)
+{
+	const char *core = openblas_get_corename();
+
+	openblas_set_num_threads(1);
+	packs_small = strcmp(core, "SkylakeX") && strcmp(core, "Cooperlake") &&
+		      strcmp(core, "SapphireRapids");
+	snprintf(name, sizeof(name), "%s", openblas_get_config());
+}
+
+const char *blas_name(void)
+{
+	return name;
+}
+
+static void gemm_wt(const float *w, size_t rows, size_t cols, const float *x, size_t ldx, size_t m,
+		    float alpha, float beta, float *y, size_t ldy)
+{
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, rows, cols, alpha, x, ldx, w, cols,
+		    beta, y, ldy);
+}
+
+static void gemv_wt(const float *w, size_t rows, size_t cols, const float *x, float alpha,
+		    float beta, float *y)
+{
+	cblas_sgemv(CblasRowMajor, CblasNoTrans, rows, cols, alpha, w, cols, x, 1, beta, y, 1);
+}
+
+void matmul_wt(const float *w, size_t rows, size_t cols, const float *x, size_t ldx, size_t m,
+	       float alpha, float beta, float *y, size_t ldy)
+{
+	size_t block = GEMM_BLOCK;
+
+	if (m == 1) {
+		gemv_wt(w, rows, cols, x, alpha, beta, y);
+		return;
+	}
+	if (m > FEW_ROWS || (packs_small && m > FEW_ROWS / 2)) {
+		gemm_wt(w, rows, cols, x, ldx, m, alpha, beta, y, ldy);
+		return;
+	}
+	if (packs_small)
+		block = GEMV_BLOCK_BYTES / sizeof(float) / cols + 1;
+	for (size_t r = 0; r < rows; r += block) {
+		size_t n = rows - r < block ? rows - r : block;
+
+		if (!packs_small) {
+			gemm_wt(w + r * cols, n, cols, x, ldx, m, alpha, beta, y + r, ldy);
+			continue;
+		}
+		for (size_t i = 0; i < m; i++)
+			gemv_wt(w + r * cols, n, cols, x + i * ldx, alpha, beta, y + i * ldy + r);
+	}
+}
+
+void matmul_v(const float *v, size_t n, size_t cols, const float *p, size_t ldp, size_t m,
+	      float *y, size_t ldy)
+{
+	if (m == 1 || (packs_small && m <= FEW_ROWS / 2)) {
+		for (size_t i = 0; i < m; i++)
+			cblas_sgemv(CblasRowMajor, CblasTrans, n, cols, 1, v, cols, p + i * ldp, 1,
+				    0, y + i * ldy, 1);
+		return;
+	}
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, cols, n, 1, p, ldp, v, cols, 0,
+		    y, ldy);
+}

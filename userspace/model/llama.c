@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+/*
+ * llama.c - open a model, KV blocks and workspaces; the pass itself is in llama_forward.c
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blas.h"
+#include "llama_pvt.h"
+
+#define CACHE_LINE	64u
+#define SCORE_TOKENS	64u	/* query tokens of one block of prefill's attention */
+
+static int map_layers(struct llama *m, const struct weights_plan *plan)
+{
+	const struct weights_entry *e = plan->entry + 1;
+	struct llama_layer *l;
+
+	m->layer = calloc(m->config.n_layer, sizeof(*m->layer));
+	if (!m->layer)
+		return -ENOMEM;
+	for (l = m->layer; l < m->layer + m->config.n_layer; l++, e += PLAN_PER_LAYER) {
+		l->attn_norm = weights_data(m->weights, e + PLAN_ATTN_NORM);
+		l->qkv = weights_data(m->weights, e + PLAN_QKV);
+		l->attn_out = weights_data(m->weights, e + PLAN_ATTN_OUT);
+		l->ffn_norm = weights_data(m->weights, e + PLAN_FFN_NORM);
+		l->gate_up = weights_data(m->weights, e + PLAN_GATE_UP);
+		l->ffn_down = weights_data(m->weights, e + PLAN_FFN_DOWN);
+	}
+	m->embedding = weights_data(m->weights, plan->entry);
+	m->output_norm = weights_data(m->weights, e);
+	m->output = m->config.tied_output ? m->embedding : weights_data(m->weights, e + 1);
+	return 0;
+}
+
+/* Fault in what the roles use, in file order. */
+static int populate(const struct llama *m, const struct weights_plan *plan, unsigned int roles,
+		    const struct llama_options *opt)
+{
+	uint32_t first = opt ? opt->layer_first : 0;
+	uint32_t last = opt && opt->layer_last ? opt->layer_last : m->config.n_layer;
+	size_t norm = 1 + (size_t)m->config.n_layer * PLAN_PER_LAYER;
+	int ret = 0;
+
+	if (first >= last || last > m->config.n_layer)
+		return -ERANGE;
+	/* Of the embedding alone few rows are ever read: those come when they are needed. */
+	if (roles & LLAMA_ROLE_OUTPUT && m->config.tied_output)
+		ret = weights_populate(m->weights, plan, 0, 0);
+	if (!ret && roles & LLAMA_ROLE_LAYERS)
+		ret = weights_populate(m->weights, plan, 1 + (size_t)first * PLAN_PER_LAYER,
+				       (size_t)last * PLAN_PER_LAYER);
+	if (!ret && roles & LLAMA_ROLE_OUTPUT)
+		ret = weights_populate(m->weights, plan, norm, plan->n - 1);
+	return ret;
+}
+
+static int open_weights(struct llama *m, const struct gguf *g, unsigned int roles,
+			const struct llama_options *opt, struct model_error *err)
+{
+	struct weights_plan plan = { 0 };
+	int ret;
+
+	ret = llama_make_plan(g, m, &plan, err);
+	if (!ret)
+		ret = weights_open(g, &plan, opt ? opt->progress : NULL,
+				   opt ? opt->progress_ctx : NULL, &m->weights, err);
+	if (!ret && map_layers(m, &plan))
+		ret = model_fail(err, ENOMEM, "%s: no memory", gguf_path(g));
+	if (!ret) {
+		ret = populate(m, &plan, roles, opt);
+		if (ret == -ERANGE)
+			ret = model_fail(err, EINVAL, "layers %u to %u are not a range of the "
+					 "model's %u layers; correct the range", opt->layer_first,
+					 opt->layer_last, m->config.n_layer);
+		else if (ret)
+			ret = model_fail(err, -ret, "%s: cannot read the weights: %s; remove the "
+					 "file to have it made again", weights_path(m->weights),
+					 strerror(-ret));
+	}
+	free(plan.entry);
+	return ret;
+}
+
+int llama_open(const char *path, unsigned int roles, const struct llama_options *opt,
+	       struct llama **out, struct model_error *err)
+{
+	struct gguf *g = NULL;
+	struct llama *m;
+	int ret;
+
+	*out = NULL;
+	if (!roles || roles & ~LLAMA_ROLE_ALL)
+		return model_fail(err, EINVAL, "%s: unknown role bits %#x", path, roles);
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return model_fail(err, ENOMEM, "%s: no memory", path);
+	blas_init();
+	ret = gguf_open(path, &g, err);
+	if (!ret)
+		ret = llama_read_config(g, m, err);
+	if (!ret)
+		ret = open_weights(m, g, roles, opt, err);
+	gguf_close(g);
+	if (ret)
+		llama_close(m);
+	else
+		*out = m;
+	return ret;
+}
+
+void llama_close(struct llama *m)
+{
+	if (!m)
+		return;
+	weights_close(m->weights);
+	free(m->rope_freq);
+	free(m->layer);
+	free(m);
+}
+
+const struct llama_config *llama_config(const struct llama *m)
+{
+	return &m->config;
+}
+
+uint64_t llama_weight_bytes(const struct llama *m)
+{
+	const struct llama_config *c = &m->config;
+	uint64_t embd = c->n_embd;
+	uint64_t layer = embd * (2 + m->qkv_dim + m->q_dim + 3ull * c->n_ff);
+
+	return (layer * c->n_layer + embd + embd * c->n_vocab) * sizeof(float);
+}
+
+size_t llama_kv_bytes_range(const struct llama *m, uint32_t capacity, uint32_t first,
+			    uint32_t last)
+{
+	return (size_t)(last - first) * 2 * m->kv_dim * capacity * sizeof(float);
+}
+
+size_t llama_kv_bytes(const struct llama *m, uint32_t capacity)
+{
+	return llama_kv_bytes_range(m, capacity, 0, m->config.n_layer);
+}
+
+void llama_kv_init_range(const struct llama *m, struct llama_kv *kv, void *data,
+			 uint32_t capacity, uint32_t first, uint32_t last)
+{
+	(void)m;
+	kv->data = data;
+	kv->capacity = capacity;
+	kv->layer_first = first;
+	kv->layer_last = last;
+}
+
+void llama_kv_init(const struct llama *m, struct llama_kv *kv, void *data, uint32_t capacity)
+{
+	llama_kv_init_range(m, kv, data, capacity, 0, m->config.n_layer);
+}
+
+int llama_kv_copy(const struct llama *m, struct llama_kv *dst, const struct llama_kv *src,
+		  uint32_t n)
+{
+	size_t bytes = (size_t)n * m->config.head_dim * sizeof(float);
+
+	if (n > dst->capacity || n > src->capacity || dst->layer_first != src->layer_first ||
+	    dst->layer_last != src->layer_last)
+		return -EINVAL;
+	for (uint32_t l = dst->layer_first; l < dst->layer_last; l++) {
+		for (unsigned int which = 0; which < 2; which++) {
+			for (uint32_t h = 0; h < m->config.n_head_kv; h++)
+				memcpy(kv_plane(m, dst, l, which, h),
+				       kv_plane(m, src, l, which, h), bytes);
+		}
+	}
+	return 0;
+}
+
+/* Hand out @n floats of the block, or count them while there is none. */
+static float *take(struct llama_workspace *ws, size_t *used, size_t n)
+{
+	float *p = ws->block ? (float *)ws->block + *used : NULL;
+	size_t align = CACHE_LINE / sizeof(float);
+
+	*used += (n + align - 1) / align * align;
+	return p;
+}
+
+static size_t lay_out(struct llama_workspace *ws, const struct llama *m)
+{
+	const struct llama_config *c = &m->config;
+	size_t rows = ws->max_rows, used = 0;
+
+	ws->x = take(ws, &used, rows * c->n_embd);
+	ws->norm = take(ws, &used, rows * c->n_embd);
+	ws->qkv = take(ws, &used, rows * m->qkv_dim);
+	ws->attn = take(ws, &used, rows * m->q_dim);
+	ws->gate_up = take(ws, &used, rows * 2 * c->n_ff);
+	ws->cosine = take(ws, &used, rows * c->rope_dim / 2);
+	ws->sine = take(ws, &used, rows * c->rope_dim / 2);
+	ws->ones = (uint32_t *)take(ws, &used, ws->max_streams);
+	ws->scores = take(ws, &used, (size_t)ws->score_rows * c->n_ctx);
+	return used * sizeof(float);
+}
+
+int llama_workspace_create(const struct llama *m, uint32_t max_tokens, uint32_t max_streams,
+			   struct llama_workspace **out)
+{
+	const struct llama_config *c = &m->config;
+	uint32_t group = c->n_head / c->n_head_kv;
+	struct llama_workspace *ws;
+
+	*out = NULL;
+	if (!max_tokens || !max_streams || max_tokens > LLAMA_MAX_CTX ||
+	    max_streams > LLAMA_MAX_CTX)
+		return -EINVAL;
+	ws = calloc(1, sizeof(*ws));
+	if (!ws)
+		return -ENOMEM;
+	ws->max_tokens = max_tokens;
+	ws->max_streams = max_streams;
+	ws->max_rows = max_tokens > max_streams ? max_tokens : max_streams;
+	ws->score_rows = max_tokens < SCORE_TOKENS ? max_tokens : SCORE_TOKENS;
+	if (ws->score_rows < group)
+		ws->score_rows = group;
+	ws->block = aligned_alloc(CACHE_LINE, lay_out(ws, m));
+	if (!ws->block) {
+		free(ws);
+		return -ENOMEM;
+	}
+	/* Touch it all now; and no product ever meets a stray NaN in what it overwrites. */
+	memset(ws->block, 0, lay_out(ws, m));
+	for (uint32_t i = 0; i < max_streams; i++)
+		ws->ones[i] = 1;
+	*out = ws;
+	return 0;
+}
+
+void llama_workspace_free(struct llama_workspace *ws)
+{
+	if (!ws)
+		return;
+	free(ws->block);
+	free(ws);
+}
