@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/*
+ * main.c: sluice-perf: measure sluice and what one would take instead
+ */
+#include <string.h>
+
+#include "perf.h"
+
+static const struct {
+	const char *name;
+	int (*main)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{ "latency", perf_latency_main, "round trips beside the cache line, pipes and sockets" },
+	{ "model", perf_model_main, "a language model in one process, without rings" },
+	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
+};
+
+#define N_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+
+static void usage(FILE *f)
+{
+	fputs("usage: sluice-perf COMMAND [OPTION...]\n\n", f);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
+	fputs("\nEach command has --help and --json. Rows of sluice itself need the module\n"
+	      "(scripts/box -- runs a command on a kernel that has it).\n\n"
+	      "examples: sluice-perf latency --mode spin,sleep --rounds 5\n"
+	      "          sluice-perf latency --peers unix,pipe\n"
+	      "          sluice-perf model --model model.gguf --tokens 64\n"
+	      "          sluice-perf idle --endpoints 100 --seconds 10\n", f);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		usage(stderr);
+		return PERF_EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		usage(stdout);
+		return 0;
+	}
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].main(argc - 1, argv + 1);
+	perf_error("no command '%s'; see sluice-perf --help", argv[1]);
+	return PERF_EXIT_USAGE;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peer.h: what can be measured, sluice and its rivals alike
+ *
+ * A new peer is a file peer_<name>.c with one or more struct peer in it, and a
+ * line in peers.c. Two processes play it: ping sends and waits for the echo,
+ * pong sends back what it gets. Both do the whole of it themselves, a loop of
+ * their own included, so that no call through a pointer is measured.
+ */
+#ifndef SLUICE_PERF_PEER_H
+#define SLUICE_PERF_PEER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <sluice/sluice.h>
+
+#include "perf.h"
+
+/* How a process waits for its message. */
+enum peer_mode {
+	MODE_SPIN	= 1u << 0,	/* never sleeps */
+	MODE_SLEEP	= 1u << 1,	/* sleeps in the kernel at once */
+	MODE_ADAPTIVE	= 1u << 2,	/* spins for a while, then sleeps */
+};
+
+enum peer_side {
+	PING = 0,
+	PONG = 1,
+};
+
+#define PEER_SIZE_MAX	(1u << 16)	/* bytes of a message */
+#define PEER_LINE	128		/* apart from each other: the line and its prefetched neighbour */
+
+/**
+ * struct peer_run - one peer measured once
+ * @peer:	which
+ * @mode:	how it waits
+ * @size:	bytes of a message
+ * @slots:	messages that a ring has room for, for peers that have one
+ * @state:	the peer's own, from setup(); the processes inherit it
+ * @error:	one line from either process, shared memory
+ * @error_size:	of it
+ */
+struct peer_run {
+	const struct peer *peer;
+	enum peer_mode mode;
+	size_t size;
+	uint32_t slots;
+	void *state;
+	char *error;
+	size_t error_size;
+};
+
+/**
+ * struct peer - something that carries messages between two processes
+ * @name:	on the command line, in tables and files
+ * @title:	one line that says what it is
+ * @modes:	the enum peer_mode that it can do
+ * @reference:	measured whatever mode was asked for: everything else is a ratio to it
+ * @min_size:	smallest message (all carry a 64-bit number to be checked)
+ * @max_size:	largest; 0 = PEER_SIZE_MAX
+ * @setup:	in the coordinator, before the two processes exist
+ * @open:	in each of them, pinned already
+ * @ping:	@n round trips; @samples[i] = ticks of the i-th, from send to send
+ * @pong:	@n echoes
+ * @teardown:	in the coordinator, also after a failed setup()
+ *
+ * All return 0 or a negative errno after peer_fail().
+ */
+struct peer {
+	const char *name;
+	const char *title;
+	unsigned int modes;
+	bool reference;
+	size_t min_size;
+	size_t max_size;
+	int (*setup)(struct peer_run *run);
+	int (*open)(struct peer_run *run, enum peer_side side);
+	int (*ping)(struct peer_run *run, uint64_t n, uint64_t *samples);
+	int (*pong)(struct peer_run *run, uint64_t n);
+	void (*teardown)(struct peer_run *run);
+};
+
+/* NULL ends it. The order is that of the tables. */
+extern const struct peer *const peers[];
+
+/** peer_find() - NULL if there is none of that name */
+const struct peer *peer_find(const char *name);
+
+/** peer_fail() - note why in @run->error (the first reason stays); returns -@errnum */
+int peer_fail(struct peer_run *run, int errnum, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** peer_map() - memory that both processes will see, zeroed; NULL when there is none */
+void *peer_map(size_t bytes);
+
+/*
+ * Every message carries its number at both ends, so that each peer is seen to
+ * carry the whole of it, and in order.
+ */
+static inline void peer_stamp(void *data, size_t size, uint64_t number)
+{
+	memcpy((char *)data + size - sizeof(number), &number, sizeof(number));
+	memcpy(data, &number, sizeof(number));
+}
+
+static inline bool peer_stamped(const void *data, size_t size, uint64_t number)
+{
+	uint64_t first, last;
+
+	memcpy(&first, data, sizeof(first));
+	memcpy(&last, (const char *)data + size - sizeof(last), sizeof(last));
+	return first == number && last == number;
+}
+
+/**
+ * peer_ping_loop() - time @n round trips with the peer's own @round_trip
+ *
+ * Always inline: @round_trip becomes part of the loop. The end of a round trip
+ * is the start of the next, so the clock is read once each and nothing, an ACK
+ * after the echo for one, falls between two samples.
+ */
+static inline __attribute__((always_inline)) int
+peer_ping_loop(struct peer_run *run, uint64_t n, uint64_t *samples,
+	       int (*round_trip)(struct peer_run *run, uint64_t number))
+{
+	uint64_t begin = sluice_ticks();
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t end;
+		int err = round_trip(run, i);
+
+		if (err)
+			return err;
+		end = sluice_ticks();
+		samples[i] = end - begin;
+		begin = end;
+	}
+	return 0;
+}
+
+#endif /* SLUICE_PERF_PEER_H */

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+/*
+ * peer_sluice.c: two stages, one each way, a sole producer and a consumer on each
+ *
+ * As a stage of a pipeline does it: claim, use, check that it is still mine,
+ * publish the result, acknowledge the input. Each message is acknowledged.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "peer.h"
+
+struct sluice_state {
+	char name[2][SLUICE_NAME_MAX];	/* of the stage that each side sends on */
+	bool created[2];
+	struct sluice_ctx *ctx;
+	struct sluice_ep *out;
+	struct sluice_ep *in;
+	char data[PEER_SIZE_MAX];
+};
+
+static int sluice_peer_setup(struct peer_run *run)
+{
+	struct sluice_state *s = calloc(1, sizeof(*s));
+	struct sluice_create c = { .nslots = run->slots };
+
+	run->state = s;
+	if (!s)
+		return peer_fail(run, ENOMEM, "no memory");
+	if (run->size > SLUICE_INLINE_MAX) {
+		c.nbufs = run->slots;
+		c.bufsize = (uint32_t)run->size;
+	}
+	for (int side = PING; side <= PONG; side++) {
+		int err;
+
+		snprintf(s->name[side], sizeof(s->name[side]), "perf-%d-%s", (int)getpid(),
+			 side == PING ? "ping" : "pong");
+		snprintf(c.name, sizeof(c.name), "%s", s->name[side]);
+		err = sluice_create(&c);
+		if (err)
+			return peer_fail(run, -err, "%s", sluice_error());
+		s->created[side] = true;
+	}
+	return 0;
+}
+
+static int sluice_peer_open(struct peer_run *run, enum peer_side side)
+{
+	struct sluice_state *s = run->state;
+	enum peer_side other = side == PING ? PONG : PING;
+	unsigned int flags = 0;
+	int err;
+
+	if (run->mode == MODE_SPIN)
+		flags = SLUICE_CTX_SPIN;
+	else if (run->mode == MODE_SLEEP)
+		flags = SLUICE_CTX_NO_SPIN;
+	err = sluice_ctx_create(flags, &s->ctx);
+	if (!err)
+		err = sluice_attach(s->ctx, s->name[side], SLUICE_PRODUCER, SLUICE_ATTACH_SOLE,
+				    &s->out);
+	if (!err)
+		err = sluice_attach(s->ctx, s->name[other], SLUICE_CONSUMER, 0, &s->in);
+	if (err)
+		return peer_fail(run, -err, "%s", sluice_error());
+	/*
+	 * Who sleeps at once lets the wake-up of the other side go into the same
+	 * system call; who spins first must not keep the other side waiting for it.
+	 */
+	sluice_defer_kicks(s->ctx, run->mode == MODE_SLEEP);
+	return 0;
+}
+
+static inline int sluice_peer_send(struct peer_run *run, struct sluice_state *s,
+				   const void *data, uint64_t number)
+{
+	struct sluice_msg msg = {
+		.counter = number, .data = data, .len = (uint32_t)run->size,
+		.buffer = SLUICE_NO_BUFFER,
+	};
+	int err = sluice_send(s->out, &msg, SLUICE_FOREVER);
+
+	return err ? peer_fail(run, -err, "send: %s", sluice_error()) : 0;
+}
+
+static inline int sluice_peer_round_trip(struct peer_run *run, uint64_t number)
+{
+	struct sluice_state *s = run->state;
+	struct sluice_msg echo;
+	int err;
+
+	peer_stamp(s->data, run->size, number);
+	err = sluice_peer_send(run, s, s->data, number);
+	if (err)
+		return err;
+	err = sluice_claim(s->in, &echo, SLUICE_FOREVER);
+	if (err)
+		return peer_fail(run, -err, "claim: %s", sluice_error());
+	if (echo.len != run->size || !peer_stamped(echo.data, run->size, number))
+		return peer_fail(run, EBADMSG, "echo %llu is not what was sent",
+				 (unsigned long long)number);
+	err = sluice_ack(s->in, &echo);
+	return err ? peer_fail(run, -err, "ack: %s", sluice_error()) : 0;
+}
+
+static int sluice_peer_ping(struct peer_run *run, uint64_t n, uint64_t *samples)
+{
+	return peer_ping_loop(run, n, samples, sluice_peer_round_trip);
+}
+
+static int sluice_peer_pong(struct peer_run *run, uint64_t n)
+{
+	struct sluice_state *s = run->state;
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct sluice_msg msg;
+		int err = sluice_claim(s->in, &msg, SLUICE_FOREVER);
+
+		if (err)
+			return peer_fail(run, -err, "claim: %s", sluice_error());
+		memcpy(s->data, msg.data, run->size);
+		if (!sluice_holds(s->in, &msg))
+			return peer_fail(run, ESTALE, "message %llu was taken away",
+					 (unsigned long long)msg.counter);
+		err = sluice_peer_send(run, s, s->data, msg.counter);
+		if (err)
+			return err;
+		err = sluice_ack(s->in, &msg);
+		if (err)
+			return peer_fail(run, -err, "ack: %s", sluice_error());
+	}
+	/* A deferred wake-up has no next sleep to go with after the last message. */
+	return run->mode == MODE_SLEEP ? sluice_flush(s->ctx) : 0;
+}
+
+static void sluice_peer_teardown(struct peer_run *run)
+{
+	struct sluice_state *s = run->state;
+
+	if (!s)
+		return;
+	for (int side = PING; side <= PONG; side++)
+		if (s->created[side])
+			sluice_destroy(s->name[side], 0, SLUICE_DESTROY_FORCE);
+	free(s);
+}
+
+const struct peer peer_sluice = {
+	.name		= "sluice",
+	.title		= "two stages, sole producer, claimed and acknowledged",
+	.modes		= MODE_SPIN | MODE_SLEEP | MODE_ADAPTIVE,
+	.setup		= sluice_peer_setup,
+	.open		= sluice_peer_open,
+	.ping		= sluice_peer_ping,
+	.pong		= sluice_peer_pong,
+	.teardown	= sluice_peer_teardown,
+};

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+/*
+ * peer_unix.c: a pair of connected Unix sockets, stream and seqpacket
+ */
+#include <sys/socket.h>
+
+#include "peer_fd.h"
+
+static int unix_setup(struct peer_run *run, int type)
+{
+	struct fd_state *s = fd_state_create(run);
+	int fds[2];
+
+	if (!s)
+		return -ENOMEM;
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds))
+		return peer_fail(run, errno, "socketpair: %s", strerror(errno));
+	for (int side = PING; side <= PONG; side++)
+		s->in[side] = s->out[side] = fds[side];
+	return 0;
+}
+
+static int unix_stream_setup(struct peer_run *run)
+{
+	return unix_setup(run, SOCK_STREAM);
+}
+
+static int unix_seqpacket_setup(struct peer_run *run)
+{
+	return unix_setup(run, SOCK_SEQPACKET);
+}
+
+const struct peer peer_unix_stream = {
+	.name		= "unix",
+	.title		= "Unix stream socket pair, read(2) and write(2)",
+	.modes		= MODE_SPIN | MODE_SLEEP,
+	.setup		= unix_stream_setup,
+	.open		= fd_open,
+	.ping		= fd_ping,
+	.pong		= fd_pong,
+	.teardown	= fd_teardown,
+};
+
+const struct peer peer_unix_seqpacket = {
+	.name		= "unix-seq",
+	.title		= "Unix seqpacket socket pair, read(2) and write(2)",
+	.modes		= MODE_SPIN | MODE_SLEEP,
+	.setup		= unix_seqpacket_setup,
+	.open		= fd_open,
+	.ping		= fd_ping,
+	.pong		= fd_pong,
+	.teardown	= fd_teardown,
+};
