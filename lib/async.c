@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: MIT
+/*
+ * async.c: sends that complete when the message is acknowledged.
+ *
+ * With io_uring the kernel keeps the command until then. Without it, nothing but a blocked
+ * SLUICE_IOC_SEND learns of an ACK, so a thread per endpoint does one after the other: order
+ * and answers are the same, but only one such message of an endpoint is under way at a time,
+ * each costs two switches of thread, and the others wait in the process, not in the kernel.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+struct send_worker {
+	pthread_t		thread;
+	pthread_mutex_t		lock;
+	pthread_cond_t		more;
+	struct send_list	todo;
+	bool			stop;
+};
+
+/* ----------------------------------------------------------------- lists --- */
+
+static void list_init(struct send_list *l)
+{
+	l->head = NULL;
+	l->tail = &l->head;
+}
+
+static void list_add(struct send_list *l, struct send_op *op)
+{
+	op->next = NULL;
+	*l->tail = op;
+	l->tail = &op->next;
+}
+
+static struct send_op *list_pop(struct send_list *l)
+{
+	struct send_op *op = l->head;
+
+	if (!op)
+		return NULL;
+	l->head = op->next;
+	if (!l->head)
+		l->tail = &l->head;
+	return op;
+}
+
+static struct send_op *op_get(struct sluice_ctx *ctx, struct sluice_ep *ep, uint64_t cookie)
+{
+	struct send_op *op;
+
+	pthread_mutex_lock(&ctx->done_lock);
+	op = ctx->free_ops;
+	if (op)
+		ctx->free_ops = op->next;
+	pthread_mutex_unlock(&ctx->done_lock);
+	if (!op)
+		op = malloc(sizeof(*op));
+	if (!op)
+		return NULL;
+	memset(op, 0, sizeof(*op));
+	op->ep = ep;
+	op->cookie = cookie;
+	op->buffer = SLUICE_NO_BUFFER;
+	return op;
+}
+
+/* With done_lock held. */
+static void op_put(struct sluice_ctx *ctx, struct send_op *op)
+{
+	op->next = ctx->free_ops;
+	ctx->free_ops = op;
+}
+
+/* ------------------------------------------------------------ completion --- */
+
+/*
+ * A failed send whose buffer the kernel never accepted leaves it HELD. It is ours to drop
+ * only if nobody has taken it for something else since; @sending remembers that.
+ */
+static void drop_unaccepted(struct send_op *op)
+{
+	struct sluice_ep *ep = op->ep;
+	struct sluice_buffer buf = { .index = op->buffer };
+
+	if (op->buffer == SLUICE_NO_BUFFER || !ep->sending || ep->sending[op->buffer] != op)
+		return;
+	ep->sending[op->buffer] = NULL;
+	if (op->result && !ep->detached &&
+	    sl_load(buffer_word(ep, op->buffer)) == buf_word(ep->id, BUF_HELD))
+		sluice_buffer_drop(ep, &buf);
+}
+
+/* With io_uring: a SEND has completed. @result: >= 0 is the ticket. */
+void __sluice_send_done(struct send_op *op, int result)
+{
+	struct sluice_ep *ep = op->ep;
+	struct sluice_ctx *ctx = ep->ctx;
+
+	op->result = result < 0 ? result : 0;
+	drop_unaccepted(op);
+	pthread_mutex_lock(&ctx->done_lock);
+	ctx->inflight--;
+	if (op->abandoned || ep->detached)
+		op_put(ctx, op);
+	else
+		list_add(&ctx->done, op);
+	pthread_mutex_unlock(&ctx->done_lock);
+	ep->commands--;
+	__sluice_ep_put_zombie(ep);
+}
+
+/* ---------------------------------------------------------- without uring --- */
+
+static void *worker_main(void *arg)
+{
+	struct sluice_ep *ep = arg;
+	struct sluice_ctx *ctx = ep->ctx;
+	struct send_worker *w = ep->worker;
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&w->lock);
+	for (;;) {
+		struct send_op *op;
+		ssize_t ignored;
+		int ret;
+
+		while (!w->todo.head && !w->stop)
+			pthread_cond_wait(&w->more, &w->lock);
+		op = list_pop(&w->todo);
+		if (!op)
+			break;
+		pthread_mutex_unlock(&w->lock);
+		do {
+			ret = ioctl(ep->fd, SLUICE_IOC_SEND, &op->arg);
+		} while (ret < 0 && errno == EINTR);
+		op->result = ret < 0 ? -errno : 0;
+		pthread_mutex_lock(&ctx->done_lock);
+		ctx->inflight--;
+		list_add(&ctx->done, op);
+		pthread_mutex_unlock(&ctx->done_lock);
+		ignored = write(ctx->done_fd, &one, sizeof(one));
+		(void)ignored;
+		pthread_mutex_lock(&w->lock);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+static int worker_start(struct sluice_ep *ep)
+{
+	struct send_worker *w = calloc(1, sizeof(*w));
+	sigset_t all, old;
+	int err;
+
+	if (!w)
+		return __sluice_err(-ENOMEM, "stage '%s': out of memory", ep->name);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->more, NULL);
+	list_init(&w->todo);
+	ep->worker = w;
+	/* The application's signals are for its own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&w->thread, NULL, worker_main, ep);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!err)
+		return 0;
+	ep->worker = NULL;
+	pthread_cond_destroy(&w->more);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+	return __sluice_err(-err, "stage '%s': no thread for asynchronous sends: %s", ep->name,
+			    strerror(err));
+}
+
+/* The endpoint is detached: a blocked SEND has come back, those to come fail at once. */
+static void worker_stop(struct sluice_ep *ep)
+{
+	struct send_worker *w = ep->worker;
+
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_signal(&w->more);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->thread, NULL);
+	pthread_cond_destroy(&w->more);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+	ep->worker = NULL;
+}
+
+static int worker_send(struct sluice_ep *ep, struct send_op *op)
+{
+	int ret = ep->worker ? 0 : worker_start(ep);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&ep->worker->lock);
+	list_add(&ep->worker->todo, op);
+	pthread_cond_signal(&ep->worker->more);
+	pthread_mutex_unlock(&ep->worker->lock);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- detach --- */
+
+/* Nobody fetches completions of an endpoint that is being detached. */
+void __sluice_send_forget(struct sluice_ep *ep)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+	struct send_list kept;
+	struct send_op *op;
+
+	worker_stop(ep);
+	list_init(&kept);
+	pthread_mutex_lock(&ctx->done_lock);
+	while ((op = list_pop(&ctx->done))) {
+		if (op->ep == ep)
+			op_put(ctx, op);
+		else
+			list_add(&kept, op);
+	}
+	list_init(&ctx->done);
+	while ((op = list_pop(&kept)))
+		list_add(&ctx->done, op);
+	pthread_mutex_unlock(&ctx->done_lock);
+}
+
+void __sluice_send_exit(struct sluice_ctx *ctx)
+{
+	struct send_op *op;
+
+	while ((op = list_pop(&ctx->done)))
+		free(op);
+	while ((op = ctx->free_ops)) {
+		ctx->free_ops = op->next;
+		free(op);
+	}
+}
+
+/* ------------------------------------------------------------------ send --- */
+
+static void fill_arg(struct send_op *op, const struct outgoing *out)
+{
+	struct sluice_send *s = &op->arg;
+
+	s->size = sizeof(*s);
+	s->stream = out->stream;
+	s->counter = out->counter;
+	s->time = sluice_ticks();
+	s->len = out->len;
+	s->buf = out->buffer;
+	s->kind = out->kind;
+	s->msg_flags = out->flags;
+	if (out->buffer != SLUICE_NO_BUFFER) {
+		s->flags |= SLUICE_SEND_BUFFER;
+	} else if (out->len) {
+		/* The caller's memory is the caller's again when we return. */
+		memcpy(op->data, out->data, out->len);
+		s->addr = (u64)(uintptr_t)op->data;
+	}
+}
+
+/* Remember which buffer goes back if the kernel refuses the message. */
+static int remember_buffer(struct sluice_ep *ep, struct send_op *op, const struct outgoing *out)
+{
+	if (!out->taken)
+		return 0;
+	if (!ep->sending)
+		ep->sending = calloc(ep->nbufs, sizeof(*ep->sending));
+	if (!ep->sending)
+		return __sluice_err(-ENOMEM, "stage '%s': out of memory", ep->name);
+	ep->sending[out->buffer] = op;
+	op->buffer = out->buffer;
+	return 0;
+}
+
+/*
+ * The kernel publishes nothing beside a sole producer (P19): publish here, let the kernel
+ * track the ticket. A full ring is the caller's to wait for.
+ */
+static int publish_tracked(struct sluice_ep *ep, struct send_op *op, struct outgoing *out)
+{
+	int ret;
+
+	out->flags |= SLUICE_MSG_TELL;
+	ret = __sluice_send_try(ep, out);
+	if (ret == -EAGAIN) {
+		count(&ep->count->full, 1);
+		return __sluice_err_lazy(ret, ERROR_FULL, ep);
+	}
+	if (ret)
+		return ret == -ESHUTDOWN ? __sluice_err_lazy(ret, ERROR_CLOSED, ep) : ret;
+	sl_fence();
+	__sluice_look_ready(ep);
+	op->arg.size = sizeof(op->arg);
+	op->arg.flags = SLUICE_SEND_TRACK;
+	op->arg.buf = SLUICE_NO_BUFFER;
+	op->arg.ticket = out->ticket;
+	/* From here on it is sent; what fails is only the answer. */
+	out->taken = false;
+	return 0;
+}
+
+static int submit(struct sluice_ep *ep, struct send_op *op)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+	int ret;
+
+	pthread_mutex_lock(&ctx->done_lock);
+	ctx->inflight++;
+	pthread_mutex_unlock(&ctx->done_lock);
+	ret = ep->uring ? __sluice_uring_send(ctx, op) : worker_send(ep, op);
+	if (!ret)
+		return 0;
+	pthread_mutex_lock(&ctx->done_lock);
+	ctx->inflight--;
+	pthread_mutex_unlock(&ctx->done_lock);
+	return ret;
+}
+
+static int send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64_t cookie,
+		      u64 deadline, struct send_op **result)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+	struct outgoing out;
+	struct send_op *op;
+	int ret;
+
+	if (ep->reserved)
+		return __sluice_err(-EBUSY, "stage '%s': publish or discard what is reserved first",
+				    ep->name);
+	ret = __sluice_outgoing(ep, msg, &out, deadline);
+	if (ret)
+		return ret;
+	op = op_get(ctx, ep, cookie);
+	if (!op) {
+		__sluice_outgoing_drop(ep, &out);
+		return __sluice_err(-ENOMEM, "stage '%s': out of memory", ep->name);
+	}
+	if (ep->sole) {
+		ret = publish_tracked(ep, op, &out);
+	} else {
+		ret = remember_buffer(ep, op, &out);
+		if (!ret) {
+			fill_arg(op, &out);
+			count(&ep->count->messages, 1);
+			count(&ep->count->bytes, out.len);
+		}
+	}
+	if (!ret)
+		ret = submit(ep, op);
+	if (ret) {
+		if (op->buffer != SLUICE_NO_BUFFER)
+			ep->sending[op->buffer] = NULL;
+		__sluice_outgoing_drop(ep, &out);
+		pthread_mutex_lock(&ctx->done_lock);
+		op_put(ctx, op);
+		pthread_mutex_unlock(&ctx->done_lock);
+		return ret;
+	}
+	*result = op;
+	return 0;
+}
+
+int sluice_send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64_t cookie)
+{
+	struct send_op *op;
+
+	return send_async(ep, msg, cookie, DEADLINE_NOW, &op);
+}
+
+/* ----------------------------------------------------------- completions --- */
+
+static int fetch(struct sluice_ctx *ctx, struct sluice_completion *done, int n, bool *pending)
+{
+	struct send_op *op;
+	int i = 0;
+
+	if (ctx->uring)
+		__sluice_uring_reap(ctx);
+	pthread_mutex_lock(&ctx->done_lock);
+	while (i < n && (op = list_pop(&ctx->done))) {
+		done[i].ep = op->ep;
+		done[i].cookie = op->cookie;
+		done[i].result = op->result;
+		pthread_mutex_unlock(&ctx->done_lock);
+		if (!ctx->uring)
+			drop_unaccepted(op);
+		pthread_mutex_lock(&ctx->done_lock);
+		op_put(ctx, op);
+		i++;
+	}
+	*pending = ctx->inflight;
+	pthread_mutex_unlock(&ctx->done_lock);
+	return i;
+}
+
+int sluice_completions(struct sluice_ctx *ctx, struct sluice_completion *done, int n,
+		       int64_t timeout_ns)
+{
+	u64 deadline = deadline_of(timeout_ns);
+	bool pending;
+	int got, ret;
+
+	ret = sluice_flush(ctx);
+	if (ret)
+		return ret;
+	for (;;) {
+		got = fetch(ctx, done, n, &pending);
+		if (got || !pending || deadline == DEADLINE_NOW)
+			return got;
+		ret = __sluice_wait_more(ctx, deadline);
+		if (ret == -EAGAIN)
+			return fetch(ctx, done, n, &pending);
+		if (ret == -EINTR)
+			return __sluice_err_lazy(ret, ERROR_INTERRUPTED, NULL);
+		if (ret)
+			return ret;
+	}
+}
+
+/* Take one operation out of the completed ones. */
+static bool fetch_op(struct sluice_ctx *ctx, struct send_op *wanted)
+{
+	struct send_op **at;
+	bool found = false;
+
+	if (ctx->uring)
+		__sluice_uring_reap(ctx);
+	pthread_mutex_lock(&ctx->done_lock);
+	for (at = &ctx->done.head; *at; at = &(*at)->next) {
+		if (*at != wanted)
+			continue;
+		*at = wanted->next;
+		if (!*at)
+			ctx->done.tail = at;
+		found = true;
+		break;
+	}
+	pthread_mutex_unlock(&ctx->done_lock);
+	return found;
+}
+
+static int sync_result(struct sluice_ep *ep, struct send_op *op)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+	int ret = op->result;
+
+	if (!ctx->uring)
+		drop_unaccepted(op);
+	pthread_mutex_lock(&ctx->done_lock);
+	op_put(ctx, op);
+	pthread_mutex_unlock(&ctx->done_lock);
+	if (ret == -ESHUTDOWN)
+		return __sluice_err_lazy(ret, ERROR_CLOSED, ep);
+	if (ret == -EAGAIN)
+		return __sluice_err_lazy(ret, ERROR_QUEUE_FULL, ep);
+	if (ret)
+		return __sluice_err(ret, "stage '%s': the message was not acknowledged: %s", ep->name,
+				    strerror(-ret));
+	return 0;
+}
+
+int sluice_send_sync(struct sluice_ep *ep, const struct sluice_msg *msg, int64_t timeout_ns)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+	u64 deadline = deadline_of(timeout_ns);
+	struct send_op *op;
+	int ret;
+
+	/* The kernel's queue is not a sole producer's: it waits for its slot here. */
+	ret = send_async(ep, msg, 0, deadline, &op);
+	while (ret == -EAGAIN && ep->sole && deadline != DEADLINE_NOW) {
+		u64 ticket;
+
+		ret = __sluice_retry(ep, __sluice_room_try, &ticket, SLUICE_WAIT_ROOM, deadline);
+		if (ret == -EAGAIN)
+			return __sluice_err_lazy(ret, ERROR_FULL, ep);
+		if (!ret)
+			ret = send_async(ep, msg, 0, deadline, &op);
+	}
+	if (ret)
+		return ret;
+	sluice_flush(ctx);
+	while (!fetch_op(ctx, op)) {
+		ret = __sluice_wait_more(ctx, deadline);
+		if (!ret)
+			continue;
+		if (fetch_op(ctx, op))
+			break;
+		/* It is sent and may still be acknowledged; nobody will be told. */
+		pthread_mutex_lock(&ctx->done_lock);
+		op->abandoned = true;
+		pthread_mutex_unlock(&ctx->done_lock);
+		if (ret == -EINTR)
+			return __sluice_err_lazy(ret, ERROR_INTERRUPTED, ep);
+		return __sluice_err(-ETIME, "stage '%s': not acknowledged in the given time; it may "
+				    "still be", ep->name);
+	}
+	return sync_result(ep, op);
+}

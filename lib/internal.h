@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal.h: what the files of libsluice share.
+ *
+ *	setup.c     contexts, attach, mapping, detach
+ *	produce.c   reserve, publish, discard, send; payload buffers
+ *	claim.c     claim, holds, ack, nack, renew
+ *	wait.c      spin, sleep, kicks: the same for every way to sleep
+ *	uring.c     sleeping and commands by io_uring
+ *	poll.c      sleeping by poll and ioctl, where io_uring is forbidden
+ *	async.c     sends that complete on the ACK
+ *	admin.c     the control device
+ *	error.c     sluice_error()
+ *	ticks.c     the cycle counter as a clock
+ *
+ * What the kernel writes (hints) is trusted. What other endpoints can write (slots,
+ * buffer words, tail) is read once into a local, checked, and only the local is used.
+ *
+ * Names: sluice_ is public, __sluice_ is shared between these files and not exported.
+ */
+#ifndef SLUICE_LIB_INTERNAL_H
+#define SLUICE_LIB_INTERNAL_H
+
+#include <errno.h>
+#include <liburing.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sluice/sluice.h>
+#include <slot.h>
+
+#define SLUICE_DEV_DIR		"/dev/sluice"
+#define SLUICE_DEV_CONTROL	SLUICE_DEV_DIR "/control"
+
+#define likely(x)		__builtin_expect(!!(x), 1)
+#define unlikely(x)		__builtin_expect(!!(x), 0)
+
+/* Deadlines are absolute, in ns of __sluice_now(). */
+#define DEADLINE_NOW		0ull
+#define DEADLINE_NEVER		(~0ull)
+
+struct send_op;
+
+/**
+ * struct park - one WAIT command in the kernel's hands
+ * @armed:	submitted and not completed; stays so across time-outs of our caller
+ * @result:	of the last completion
+ *
+ * A producer has two, since it may wait for a slot and, later, for a buffer while the
+ * first is still parked. All a stale one can do is wake us once too often.
+ */
+struct park {
+	struct sluice_ep	*ep;
+	bool			armed;
+	int			result;
+};
+
+enum { PARK_MAIN, PARK_BUFFER, PARKS };
+
+/**
+ * struct sluice_ep - one end of one stage
+ * @ticket:	consumer: its cursor, everything older was passed or claimed (rule P7);
+ *		producer: everything older was seen used (rule P4)
+ * @high:	consumer: the furthest cursor so far; a walk again starts one lap below it
+ * @generation:	of the hints, read before the walk that brought the cursor here
+ * @buffer_hint: where the scan for a free buffer begins
+ * @reserved:	sole producer: between sluice_reserve() and sluice_publish()
+ * @expect_ns:	how long waits take, on average; decides whether spinning pays
+ * @waits:	how many there were
+ * @kicks:	SLUICE_KICK_* owed to the kernel
+ * @commands:	commands in the kernel's hands that point to this structure
+ * @sending:	by buffer: the asynchronous send that the library took it for
+ */
+struct sluice_ep {
+	struct sluice_slot	*slots;
+	const struct sluice_hints *hints;
+	struct sluice_control	*control;
+	struct sluice_counters	*count;
+	char			*buffer_words;
+	char			*payload;
+	u64			ticket;
+	u64			high;
+	u32			generation;
+	u32			order;
+	u32			nslots;
+	u32			nbufs;
+	u32			bufsize;
+	u32			id;
+	u32			buffer_hint;
+	bool			sole;
+	bool			reserved;
+
+	struct sluice_ctx	*ctx;
+	struct sluice_ep	*next;		/* in ctx->eps or ctx->zombies */
+	struct sluice_ep	*next_kick;
+	u32			kicks;
+	u32			commands;
+	bool			detached;
+	bool			uring;
+	u64			expect_ns;
+	u32			waits;
+	struct park		park[PARKS];
+	struct send_op		**sending;
+	struct send_worker	*worker;
+
+	int			fd;
+	enum sluice_role	role;
+	size_t			hints_bytes;
+	size_t			control_bytes;
+	size_t			payload_bytes;
+	char			name[SLUICE_NAME_MAX];
+};
+
+/**
+ * struct send_op - an asynchronous send, from submission until its completion is fetched
+ * @arg:	what the kernel reads; it and @data live until the completion
+ * @buffer:	taken by the library for this message, or SLUICE_NO_BUFFER
+ * @abandoned:	nobody wants to know any more
+ */
+struct send_op {
+	struct send_op		*next;
+	struct sluice_ep	*ep;
+	u64			cookie;
+	int			result;
+	u32			buffer;
+	bool			abandoned;
+	struct sluice_send	arg;
+	unsigned char		data[SLUICE_INLINE_MAX];
+};
+
+struct send_list {
+	struct send_op		*head;
+	struct send_op		**tail;
+};
+
+/**
+ * struct sluice_ctx - one thread's way into the kernel
+ * @enabled:	the ring is this thread's; it is so from its first use on
+ * @intr_fd:	eventfd of sluice_interrupt()
+ * @intr_armed:	the ring watches @intr_fd
+ * @done:	completed sends that nobody has fetched
+ * @inflight:	sends submitted and not completed
+ * @done_lock:	guards @done and @inflight where threads complete sends (no io_uring)
+ * @done_fd:	eventfd that they raise
+ */
+struct sluice_ctx {
+	unsigned int		flags;
+	bool			uring;
+	bool			enabled;
+	bool			may_spin;
+	bool			defer;
+	int			interrupted;
+	int			intr_fd;
+	bool			intr_armed;
+	u64			spin_ns;
+	struct sluice_ep	*eps;
+	struct sluice_ep	*zombies;
+	struct sluice_ep	*kick_list;
+	struct send_op		*free_ops;
+	struct send_list	done;
+	u32			inflight;
+	pthread_mutex_t		done_lock;
+	int			done_fd;
+	struct io_uring		ring;
+};
+
+/* ------------------------------------------------------------- error.c --- */
+
+/* Errors that are part of normal work: said in words only if somebody asks. */
+enum lazy_error {
+	ERROR_NONE,
+	ERROR_EMPTY,
+	ERROR_FULL,
+	ERROR_NO_BUFFER,
+	ERROR_QUEUE_FULL,
+	ERROR_INTERRUPTED,
+	ERROR_CLOSED,
+	ERROR_STALE,
+};
+
+int __sluice_err(int ret, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int __sluice_err_lazy(int ret, enum lazy_error what, const struct sluice_ep *ep);
+
+/* ------------------------------------------------------------- ticks.c --- */
+
+u64 __sluice_now(void);
+
+static inline u64 deadline_of(int64_t timeout_ns)
+{
+	if (timeout_ns < 0)
+		return DEADLINE_NEVER;
+	return timeout_ns ? __sluice_now() + (u64)timeout_ns : DEADLINE_NOW;
+}
+
+/* -------------------------------------------------------------- wait.c --- */
+
+/* One attempt; -EAGAIN when there is reason to wait. */
+typedef int (*try_fn)(struct sluice_ep *ep, void *arg);
+
+int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u64 deadline);
+void __sluice_kick(struct sluice_ep *ep, u32 what);
+void __sluice_forget_kicks(struct sluice_ep *ep);
+int __sluice_wait_more(struct sluice_ctx *ctx, u64 deadline);
+
+static inline bool interrupted(const struct sluice_ctx *ctx)
+{
+	return __atomic_load_n(&ctx->interrupted, __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------- uring.c --- */
+
+int __sluice_uring_init(struct sluice_ctx *ctx);
+void __sluice_uring_exit(struct sluice_ctx *ctx);
+int __sluice_uring_send(struct sluice_ctx *ctx, struct send_op *op);
+int __sluice_uring_submit(struct sluice_ctx *ctx);
+int __sluice_uring_reap(struct sluice_ctx *ctx);
+int __sluice_uring_wait(struct sluice_ctx *ctx, u64 deadline);
+int __sluice_uring_park(struct sluice_ep *ep, u32 what, u64 deadline);
+
+/* -------------------------------------------------------------- poll.c --- */
+
+int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline);
+int __sluice_poll_wait(struct sluice_ctx *ctx, u64 deadline);
+
+/* ------------------------------------------------------------- async.c --- */
+
+void __sluice_send_done(struct send_op *op, int result);
+void __sluice_send_forget(struct sluice_ep *ep);
+void __sluice_send_exit(struct sluice_ctx *ctx);
+
+/* ------------------------------------------------------------- setup.c --- */
+
+void __sluice_ep_layout(struct sluice_ep *ep, const struct sluice_hints *hints, void *control,
+			void *payload, u32 index);
+void __sluice_ep_put_zombie(struct sluice_ep *ep);
+
+/* ----------------------------------------------------------- produce.c --- */
+
+/**
+ * struct outgoing - a message on its way into a slot
+ * @data:	inline bytes, or NULL when they are in place or in @buffer
+ * @taken:	the library took @buffer for it
+ */
+struct outgoing {
+	u64		stream;
+	u64		counter;
+	const void	*data;
+	u64		ticket;
+	u32		len;
+	u32		buffer;
+	__u16		kind;
+	__u16		flags;
+	bool		taken;
+};
+
+int __sluice_outgoing(struct sluice_ep *ep, const struct sluice_msg *msg, struct outgoing *out,
+		      u64 deadline);
+void __sluice_outgoing_drop(struct sluice_ep *ep, struct outgoing *out);
+int __sluice_send_try(struct sluice_ep *ep, void *outgoing);
+int __sluice_room_try(struct sluice_ep *ep, void *ticket);
+int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 ticket);
+void __sluice_look_ready(struct sluice_ep *ep);
+void __sluice_look_room(struct sluice_ep *ep);
+int __sluice_claim_peek(struct sluice_ep *ep);
+
+/* -------------------------------------------------------------- inline --- */
+
+static inline struct sluice_slot *slot_at(const struct sluice_ep *ep, u64 ticket)
+{
+	return &ep->slots[ticket_index(ticket, ep->order)];
+}
+
+static inline u64 *buffer_word(const struct sluice_ep *ep, u32 index)
+{
+	return (u64 *)(ep->buffer_words + (size_t)index * SLUICE_BUFFER_STRIDE);
+}
+
+static inline u32 hint(const u32 *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+/* Counters have one writer, this endpoint; readers see whole words. */
+static inline void count(u64 *counter, u64 n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+/* (C) after a compare-and-swap, which on x86 is a full fence already. */
+static inline void fence_after_cas(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+#else
+	sl_fence();
+#endif
+}
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("isb" ::: "memory");
+#else
+	__asm__ volatile("" ::: "memory");
+#endif
+}
+
+/*
+ * How far a walk may go on from a slot that holds ticket u, at least @laps laps newer than
+ * the ticket @t that was looked for. Ticket u exists only since u - N is over, and u - N was
+ * given out only after every older ticket was (rule P4). So what is older than u - N was
+ * given out (a producer may go on there), and what is older than u - 2N is over (a consumer
+ * may). Without this a consumer that was busy for a while would walk every ticket it missed.
+ */
+static inline u64 skip_over(const struct sluice_ep *ep, u64 t, u64 word, int laps)
+{
+	long long newer = lap_diff(slot_lap(word), ticket_lap(t, ep->order)) - laps;
+
+	return ticket_add(t, newer > 0 ? newer * (long long)ep->nslots : 1, ep->order);
+}
+
+#endif /* SLUICE_LIB_INTERNAL_H */

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/*
+ * uring.c: one ring per context; parked WAITs, deferred kicks, asynchronous sends.
+ *
+ * Whoever reaps dispatches everything: a WAIT's completion is noted in its park, a SEND's
+ * goes to the list that sluice_completions() reads.
+ */
+#include <poll.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define SQ_ENTRIES	64
+#define CQ_ENTRIES	1024
+/* "For ever" has an end, so that a return without a completion tells a signal. */
+#define LONGEST_NS	3600000000000ull
+
+/* What a completion is about: pointer and kind share user_data. */
+enum tag { TAG_NONE, TAG_WAIT, TAG_SEND, TAG_INTERRUPT, TAG_KICK, TAG_MASK = 7 };
+
+static void set_tag(struct io_uring_sqe *sqe, const void *p, enum tag tag)
+{
+	sqe->user_data = (u64)(uintptr_t)p | tag;
+}
+
+/* ----------------------------------------------------------------- ring --- */
+
+/*
+ * Disabled at first: the thread that enables it is the one it belongs to, so a context may be
+ * made by one thread and used by another.
+ */
+static const unsigned int setups[] = {
+	IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+		IORING_SETUP_TASKRUN_FLAG,
+	IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+	IORING_SETUP_R_DISABLED,
+};
+
+int __sluice_uring_init(struct sluice_ctx *ctx)
+{
+	unsigned int i;
+	int ret = -EINVAL;
+
+	for (i = 0; i < sizeof(setups) / sizeof(setups[0]) && ret == -EINVAL; i++) {
+		struct io_uring_params p = {
+			.flags = setups[i] | IORING_SETUP_CQSIZE,
+			.cq_entries = CQ_ENTRIES,
+		};
+
+		ret = io_uring_queue_init_params(SQ_ENTRIES, &ctx->ring, &p);
+		if (ret)
+			continue;
+		/* Both are older than uring_cmd itself. */
+		if (p.features & IORING_FEAT_EXT_ARG && p.features & IORING_FEAT_CQE_SKIP)
+			return 0;
+		io_uring_queue_exit(&ctx->ring);
+		ret = -ENOSYS;
+	}
+	return ret;
+}
+
+void __sluice_uring_exit(struct sluice_ctx *ctx)
+{
+	if (ctx->enabled)
+		__sluice_uring_reap(ctx);
+	io_uring_queue_exit(&ctx->ring);
+}
+
+static int enable(struct sluice_ctx *ctx)
+{
+	int ret;
+
+	if (likely(ctx->enabled))
+		return 0;
+	/* By hand: liburing 2.3 forgot to export its own function for this. */
+	ret = (int)syscall(__NR_io_uring_register, ctx->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS,
+			   NULL, 0);
+	if (ret) {
+		ret = -errno;
+		return __sluice_err(ret, "context: cannot enable its io_uring: %s; set "
+				    "SLUICE_NO_URING=1 to do without", strerror(-ret));
+	}
+	ctx->enabled = true;
+	return 0;
+}
+
+/* ------------------------------------------------------------- complete --- */
+
+static void interrupt_done(struct sluice_ctx *ctx)
+{
+	struct pollfd p = { .fd = ctx->intr_fd, .events = POLLIN };
+
+	ctx->intr_armed = false;
+	/* It may have been cleared since. */
+	if (poll(&p, 1, 0) == 1)
+		__atomic_store_n(&ctx->interrupted, 1, __ATOMIC_SEQ_CST);
+}
+
+static void dispatch(struct sluice_ctx *ctx, u64 user_data, int result)
+{
+	void *p = (void *)(uintptr_t)(user_data & ~(u64)TAG_MASK);
+	struct sluice_ep *ep;
+	struct park *park;
+
+	switch ((enum tag)(user_data & TAG_MASK)) {
+	case TAG_WAIT:
+		park = p;
+		ep = park->ep;
+		park->armed = false;
+		park->result = result;
+		ep->commands--;
+		__sluice_ep_put_zombie(ep);
+		break;
+	case TAG_SEND:
+		__sluice_send_done(p, result);
+		break;
+	case TAG_INTERRUPT:
+		interrupt_done(ctx);
+		break;
+	case TAG_KICK:	/* only failures come; the kernel's tick wakes whoever sleeps */
+	case TAG_NONE:
+	case TAG_MASK:
+		break;
+	}
+}
+
+static int reap(struct sluice_ctx *ctx)
+{
+	struct io_uring_cqe *cqe;
+	int n = 0;
+
+	while (!io_uring_peek_cqe(&ctx->ring, &cqe)) {
+		u64 user_data = cqe->user_data;
+		int result = cqe->res;
+
+		/* Before the dispatch, which may free what it points to. */
+		io_uring_cqe_seen(&ctx->ring, cqe);
+		dispatch(ctx, user_data, result);
+		n++;
+	}
+	return n;
+}
+
+/* Whatever has completed by now, without sleeping. Returns how many. */
+int __sluice_uring_reap(struct sluice_ctx *ctx)
+{
+	return ctx->enabled ? reap(ctx) : 0;
+}
+
+/* --------------------------------------------------------------- submit --- */
+
+int __sluice_uring_submit(struct sluice_ctx *ctx)
+{
+	int ret;
+
+	if (!io_uring_sq_ready(&ctx->ring))
+		return 0;
+	ret = enable(ctx);
+	if (ret)
+		return ret;
+	do {
+		ret = io_uring_submit(&ctx->ring);
+	} while (ret == -EINTR);
+	/* -EBUSY: completions have to be fetched first. */
+	if (ret == -EBUSY) {
+		reap(ctx);
+		ret = io_uring_submit(&ctx->ring);
+	}
+	if (ret < 0)
+		return __sluice_err(ret, "context: io_uring refuses commands: %s", strerror(-ret));
+	return 0;
+}
+
+static struct io_uring_sqe *get_sqe(struct sluice_ctx *ctx)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ctx->ring);
+
+	if (unlikely(!sqe)) {
+		__sluice_uring_submit(ctx);
+		sqe = io_uring_get_sqe(&ctx->ring);
+	}
+	return sqe;
+}
+
+static struct io_uring_sqe *get_command(struct sluice_ep *ep, u32 op, const void *arg, size_t len)
+{
+	struct io_uring_sqe *sqe = get_sqe(ep->ctx);
+
+	if (unlikely(!sqe))
+		return NULL;
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, ep->fd, NULL, 0, 0);
+	sqe->cmd_op = op;
+	memset(sqe->cmd, 0, 16);
+	memcpy(sqe->cmd, arg, len);
+	return sqe;
+}
+
+/* Successful kicks leave no completion, so that they do not end the sleep they go with. */
+static void queue_kicks(struct sluice_ctx *ctx)
+{
+	while (ctx->kick_list) {
+		struct sluice_ep *ep = ctx->kick_list;
+		struct sluice_kick kick = { .what = ep->kicks };
+		struct io_uring_sqe *sqe;
+
+		sqe = ep->uring ? get_command(ep, SLUICE_CMD_KICK, &kick, sizeof(kick)) : NULL;
+		if (!sqe) {
+			__sluice_forget_kicks(ep);
+			continue;
+		}
+		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+		set_tag(sqe, NULL, TAG_KICK);
+		ctx->kick_list = ep->next_kick;
+		ep->kicks = 0;
+	}
+}
+
+static int watch_interrupt(struct sluice_ctx *ctx)
+{
+	struct io_uring_sqe *sqe;
+
+	if (ctx->intr_armed)
+		return 0;
+	sqe = get_sqe(ctx);
+	if (!sqe)
+		return -EBUSY;
+	io_uring_prep_poll_add(sqe, ctx->intr_fd, POLLIN);
+	set_tag(sqe, NULL, TAG_INTERRUPT);
+	ctx->intr_armed = true;
+	return 0;
+}
+
+int __sluice_uring_send(struct sluice_ctx *ctx, struct send_op *op)
+{
+	struct sluice_send_cmd cmd = { .addr = (u64)(uintptr_t)&op->arg };
+	struct io_uring_sqe *sqe = get_command(op->ep, SLUICE_CMD_SEND, &cmd, sizeof(cmd));
+
+	if (!sqe)
+		return -EBUSY;
+	set_tag(sqe, op, TAG_SEND);
+	op->ep->commands++;
+	return ctx->defer ? 0 : __sluice_uring_submit(ctx);
+}
+
+/* ----------------------------------------------------------------- wait --- */
+
+/*
+ * Submit what is queued and sleep until something completes: 0. -EAGAIN at the deadline,
+ * -EINTR after a signal or sluice_interrupt().
+ */
+int __sluice_uring_wait(struct sluice_ctx *ctx, u64 deadline)
+{
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	ret = enable(ctx);
+	if (ret)
+		return ret;
+	queue_kicks(ctx);
+	ret = watch_interrupt(ctx);
+	if (ret)
+		return ret;
+	for (;;) {
+		u64 now = deadline == DEADLINE_NEVER ? 0 : __sluice_now();
+		u64 rest = deadline > now ? deadline - now : 0;
+		struct __kernel_timespec ts;
+
+		if (rest > LONGEST_NS)
+			rest = LONGEST_NS;
+		ts.tv_sec = (long long)(rest / 1000000000u);
+		ts.tv_nsec = (long long)(rest % 1000000000u);
+		ret = io_uring_submit_and_wait_timeout(&ctx->ring, &cqe, 1, &ts, NULL);
+		if (reap(ctx))
+			return interrupted(ctx) ? -EINTR : 0;
+		if (ret == -ETIME || ret == -EAGAIN) {
+			if (deadline != DEADLINE_NEVER && __sluice_now() >= deadline)
+				return -EAGAIN;
+			continue;
+		}
+		if (ret == -EBUSY)
+			continue;
+		/* It submitted something and came back with nothing: a signal handler ran. */
+		if (ret >= 0 || ret == -EINTR)
+			return -EINTR;
+		return __sluice_err(ret, "context: io_uring cannot wait: %s", strerror(-ret));
+	}
+}
+
+static int arm(struct sluice_ep *ep, struct park *park, u32 what)
+{
+	struct sluice_wait wait = {
+		.cursor = ep->ticket,
+		.generation = ep->generation,
+		.what = (__u16)what,
+	};
+	struct io_uring_sqe *sqe = get_command(ep, SLUICE_CMD_WAIT, &wait, sizeof(wait));
+
+	if (!sqe)
+		return -EBUSY;
+	set_tag(sqe, park, TAG_WAIT);
+	park->armed = true;
+	ep->commands++;
+	return 0;
+}
+
+/*
+ * Sleep until there is reason to look again. One that is still parked from an earlier call
+ * serves as well, wherever its cursor was: it counts as a sleeper, so every later publish
+ * (or ack) tells the kernel, which completes it if there is anything to look at.
+ */
+int __sluice_uring_park(struct sluice_ep *ep, u32 what, u64 deadline)
+{
+	struct park *park = &ep->park[what & SLUICE_WAIT_BUFFER ? PARK_BUFFER : PARK_MAIN];
+	int ret;
+
+	if (!park->armed) {
+		ret = arm(ep, park, what);
+		if (ret)
+			return ret;
+	}
+	while (park->armed) {
+		ret = __sluice_uring_wait(ep->ctx, deadline);
+		if (ret)
+			return ret;
+	}
+	switch (park->result) {
+	case -EAGAIN:
+	case -EOPNOTSUPP:
+	case -ENOTTY:
+		return -EOPNOTSUPP;
+	case -ETIME:		/* this kernel does not keep commands for long (6.1) */
+	case -ECANCELED:
+		return 0;
+	case -ESHUTDOWN:
+		return -ESHUTDOWN;
+	default:
+		if (park->result >= 0)
+			return 0;
+		return __sluice_err(park->result, "stage '%s': cannot sleep: %s", ep->name,
+				    strerror(-park->result));
+	}
+}

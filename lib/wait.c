@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * wait.c: spin a little, then sleep; and wake others.
+ *
+ * Spinning pays only if what is waited for comes within the time that a sleep would cost.
+ * Each endpoint keeps a moving average of how long its waits take and spins only if that is
+ * within the bound; now and then it spins anyway, to learn that times have changed.
+ */
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "internal.h"
+
+#define PROBE_EVERY	16	/* waits between two spins that are not expected to pay */
+#define LOOKS_PER_CHECK	16	/* looks at the word between two looks at the clock */
+#define EXPECT_MAX_NS	1000000ull
+#define EXPECT_SHARE	8	/* weight of one wait in the average: 1/8 */
+
+/* ---------------------------------------------------------------- kicks --- */
+
+static void kick_failed(struct sluice_ep *ep, int err)
+{
+	/* Whoever sleeps is woken by the kernel's tick then; the message is where it belongs. */
+	__sluice_err(-err, "stage '%s': cannot wake others: %s", ep->name, strerror(err));
+}
+
+static void kick_now(struct sluice_ep *ep, u32 what)
+{
+	struct sluice_kick kick = { .what = what };
+
+	if (ioctl(ep->fd, SLUICE_IOC_KICK, &kick) < 0)
+		kick_failed(ep, errno);
+}
+
+void __sluice_kick(struct sluice_ep *ep, u32 what)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+
+	if (!ctx->defer) {
+		kick_now(ep, what);
+		return;
+	}
+	if (!ep->kicks) {
+		ep->next_kick = ctx->kick_list;
+		ctx->kick_list = ep;
+	}
+	ep->kicks |= what;
+}
+
+void __sluice_forget_kicks(struct sluice_ep *ep)
+{
+	struct sluice_ep **at = &ep->ctx->kick_list;
+
+	if (!ep->kicks)
+		return;
+	while (*at != ep)
+		at = &(*at)->next_kick;
+	*at = ep->next_kick;
+	kick_now(ep, ep->kicks);
+	ep->kicks = 0;
+}
+
+void sluice_defer_kicks(struct sluice_ctx *ctx, bool on)
+{
+	ctx->defer = on;
+	if (!on)
+		sluice_flush(ctx);
+}
+
+int sluice_flush(struct sluice_ctx *ctx)
+{
+	while (ctx->kick_list)
+		__sluice_forget_kicks(ctx->kick_list);
+	return ctx->uring ? __sluice_uring_submit(ctx) : 0;
+}
+
+/* ----------------------------------------------------------------- spin --- */
+
+static bool spin_pays(struct sluice_ep *ep)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+
+	if (ctx->flags & SLUICE_CTX_SPIN)
+		return true;
+	/* Those whose wake-up waits for our sleep cannot answer before it. */
+	if (!ctx->may_spin || ctx->kick_list)
+		return false;
+	return ep->expect_ns <= ctx->spin_ns || ++ep->waits % PROBE_EVERY == 0;
+}
+
+/* How long we have waited: nothing else tells whether spinning would have been enough. */
+static void learn(struct sluice_ep *ep, u64 waited, bool spun)
+{
+	u64 bound = ep->ctx->spin_ns;
+
+	if (waited > EXPECT_MAX_NS)
+		waited = EXPECT_MAX_NS;
+	/* Sleeping makes short waits long, so that a spin that succeeded counts for more. */
+	if (spun && ep->expect_ns > bound)
+		ep->expect_ns = bound;
+	ep->expect_ns += waited / EXPECT_SHARE - ep->expect_ns / EXPECT_SHARE;
+}
+
+/* -EAGAIN: not within the bound (or, if the context never sleeps, the deadline). */
+static int spin(struct sluice_ep *ep, try_fn attempt, void *arg, u64 start, u64 deadline)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+	u64 end = start + ctx->spin_ns;
+	u32 looks;
+
+	if (ctx->flags & SLUICE_CTX_SPIN)
+		sluice_flush(ctx);
+	for (looks = 1;; looks++) {
+		int ret = attempt(ep, arg);
+		u64 now;
+
+		if (ret != -EAGAIN)
+			return ret;
+		cpu_relax();
+		if (looks % LOOKS_PER_CHECK)
+			continue;
+		if (interrupted(ctx))
+			return -EINTR;
+		now = __sluice_now();
+		if (now >= deadline)
+			return -EAGAIN;
+		if (now < end)
+			continue;
+		if (!(ctx->flags & SLUICE_CTX_SPIN))
+			return -EAGAIN;
+		/* Never sleeps, but does not keep its only processor from the others either. */
+		sched_yield();
+		end = now + ctx->spin_ns;
+	}
+}
+
+/* ---------------------------------------------------------------- sleep --- */
+
+/* 0: look again; -EAGAIN at the deadline; -EINTR; -ESHUTDOWN. */
+static int sleep_once(struct sluice_ep *ep, u32 what, u64 deadline)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (interrupted(ep->ctx))
+		return -EINTR;
+	count(&ep->count->sleeps, 1);
+	if (ep->uring)
+		ret = __sluice_uring_park(ep, what, deadline);
+	if (ret == -EOPNOTSUPP) {
+		/* The kernel will not park our commands (6.1, SQPOLL): poll does the same. */
+		ep->uring = false;
+		sluice_flush(ep->ctx);
+		ret = __sluice_poll_park(ep, what, deadline);
+	}
+	return ret;
+}
+
+/*
+ * Try until it works or the deadline has passed. The caller has tried once; @what is what
+ * the kernel is to wait for at the place where the last attempt stopped.
+ */
+int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u64 deadline)
+{
+	u64 start = __sluice_now();
+	int ret;
+
+	if (spin_pays(ep)) {
+		count(&ep->count->spins, 1);
+		ret = spin(ep, attempt, arg, start, deadline);
+		if (ret != -EAGAIN) {
+			if (!ret)
+				learn(ep, __sluice_now() - start, true);
+			return ret;
+		}
+	}
+	if (ep->ctx->flags & SLUICE_CTX_SPIN)
+		return -EAGAIN;
+	do {
+		int slept = sleep_once(ep, what, deadline);
+
+		ret = attempt(ep, arg);
+		if (ret == -EAGAIN && slept) {
+			ret = slept;
+			break;
+		}
+	} while (ret == -EAGAIN);
+	if (!ret || ret == -EAGAIN)
+		learn(ep, __sluice_now() - start, false);
+	return ret;
+}
+
+/* Until anything happens to the context: a completion, an interrupt. */
+int __sluice_wait_more(struct sluice_ctx *ctx, u64 deadline)
+{
+	if (interrupted(ctx))
+		return -EINTR;
+	if (ctx->uring)
+		return __sluice_uring_wait(ctx, deadline);
+	sluice_flush(ctx);
+	return __sluice_poll_wait(ctx, deadline);
+}
+
+int sluice_poll_arm(struct sluice_ep *ep)
+{
+	struct sluice_wait_ioctl w = {
+		.wait.cursor = ep->ticket,
+		.wait.generation = ep->generation,
+		.wait.what = SLUICE_WAIT_ROOM,
+	};
+
+	sluice_flush(ep->ctx);
+	if (ep->role == SLUICE_CONSUMER) {
+		if (__sluice_claim_peek(ep) != -EAGAIN)
+			return 1;
+		w.wait.cursor = ep->ticket;
+		w.wait.generation = ep->generation;
+		w.wait.what = SLUICE_WAIT_READY;
+	}
+	if (!ioctl(ep->fd, SLUICE_IOC_WAIT, &w))
+		return 1;
+	if (errno == EAGAIN)
+		return 0;
+	if (errno == ESHUTDOWN)
+		return 1;
+	return __sluice_err(-errno, "stage '%s': cannot be polled: %s", ep->name, strerror(errno));
+}
