@@ -43,13 +43,11 @@ struct client;
  * @stages:	names of the pipeline's stages by enum msg_stage; NULL = embedding, encoder, ...
  * @ctx_flags:	SLUICE_CTX_*
  * @reply_slots: replies that may wait unread before the stream is given up; 0 = 4096
- * @stall_ms:	next to an error about the pipeline, see client_next(); 0 = 10000
  */
 struct client_options {
 	const char	*stages[MSG_CLIENT];
 	unsigned int	ctx_flags;
 	uint32_t	reply_slots;
-	uint32_t	stall_ms;
 };
 
 struct client_turn {
@@ -138,8 +136,8 @@ int client_submit(struct client *c, const struct client_request *r, uint64_t *st
 /**
  * client_next() - the next event of any stream
  *
- * When nothing comes for stall_ms while streams are under way, it looks at the pipeline; a stage
- * that nobody serves is no error (a supervisor may be restarting it): client_stalled() tells.
+ * A stage that nobody serves is no error: a supervisor may be restarting it, and the stream goes on
+ * then. Whoever waits for a person calls with a timeout and asks client_stalled() after it.
  *
  * Return: 0, -EAGAIN (nothing in time), -EINTR (signal, or client_interrupt()), -ENOENT (no stream
  * is under way), -ESHUTDOWN (the pipeline was taken down).

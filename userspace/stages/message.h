@@ -47,10 +47,12 @@
 #define MSG_ALIGN	64u
 
 /* Bounds on what a message may claim. */
+#define MSG_REPLY_PREFIX "reply."	/* of the names of clients' stages */
 #define MSG_MAX_CTX	(1u << 17)	/* tokens */
 #define MSG_MAX_EMBD	(1u << 16)
 #define MSG_MAX_STOPS	8u
-#define MSG_MAX_STOP	256u		/* bytes of a stop string */
+#define MSG_MAX_STOP	256u		/* bytes of a stop string with its NUL */
+#define MSG_STOPS_BYTES	(MSG_MAX_STOPS * MSG_MAX_STOP)
 #define MSG_MAX_TURNS	1024u
 #define MSG_MAX_HOPS	12u
 #define MSG_MAX_TEXT	4096u		/* bytes of text in one reply */
@@ -178,7 +180,8 @@ struct msg_turn {
  * @text_bytes:	valid UTF-8 that this token adds, maybe none; ERROR: the message
  * @n_ids:	ids of the prompt: with the first token, if they fit, else 0
  *
- * Followed by the text, aligned to 4, and int32_t ids[n_ids].
+ * Followed by the text, then 4-aligned int32_t ids[n_ids]. At most MSG_MAX_HOPS - 1 hops, so that
+ * the client can add itself.
  */
 struct msg_reply {
 	uint32_t	magic;
@@ -200,13 +203,15 @@ struct msg_reply {
 /**
  * struct msg_view - a payload that has been checked, its parts found
  * @head:	a copy: shared memory is read once
- * @tokens:	in the payload, as the rest; values of ids are not checked
+ * @tokens:	in the payload; values of ids are not checked
+ * @data:	in the payload
+ * @stops:	a copy of the stop strings
  */
 struct msg_view {
 	struct msg_head	head;
 	const int32_t	*tokens;
-	const char	*stops;
 	const void	*data;
+	char		stops[MSG_STOPS_BYTES];
 };
 
 /**
@@ -216,7 +221,6 @@ struct msg_view {
 struct msg_write {
 	struct msg_head	*head;
 	int32_t		*tokens;
-	char		*stops;
 	void		*data;
 };
 
@@ -225,7 +229,7 @@ const char *msg_kind_name(unsigned int kind);
 const char *msg_stage_name(unsigned int stage);
 const char *msg_reason_name(unsigned int reason);
 
-/** msg_size() - payload bytes of a message with such a head; 0 if that is more than 4 GiB */
+/** msg_size() - payload bytes of a message with such a head; 0 if a slot cannot name so many */
 size_t msg_size(uint32_t n_tokens, uint32_t stop_bytes, size_t data_bytes);
 
 /** msg_align() - @n rounded up to MSG_ALIGN */
@@ -266,6 +270,9 @@ int msg_begin(void *buf, size_t capacity, const struct msg_view *from, enum msg_
  * Return: NUL terminated.
  */
 const char *msg_stop(const struct msg_view *v, unsigned int i);
+
+/** msg_reply_ids_offset() - where the ids of a reply begin; with n_ids of 0, its size */
+size_t msg_reply_ids_offset(uint32_t text_bytes);
 
 /** msg_read_reply() - check a TEXT, END or ERROR that a client received: 0 or -EBADMSG */
 int msg_read_reply(const struct sluice_msg *m, struct msg_reply *r, const char **text,

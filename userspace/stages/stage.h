@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stage.h - what the four daemons share: options, signals, the claim loop, publishing
+ *
+ * A daemon fills in a struct stage_ops and calls stage_main(). Its run() gets claimed messages that
+ * msg_read() has accepted, and must settle each of them with exactly one of
+ *
+ *	stage_ack()		done: its results are published, or it is a copy of one that was
+ *	stage_error()		the request cannot be served: its client is told
+ *	stage_refuse()		the message is malformed: dead letter
+ *
+ * or by a failing stage_result() or stage_publish(), which settle it themselves. Nobody waits for
+ * room for long while holding a claim: when no buffer comes free in time the claim is given back.
+ */
+#ifndef SLUICE_STAGE_H
+#define SLUICE_STAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <sluice/sluice.h>
+
+#include "../model/error.h"
+#include "../model/llama.h"
+#include "message.h"
+
+#define STAGE_MAX_BATCH	64u
+
+struct stage;
+
+/**
+ * struct stage_input - a claimed message
+ * @v:		its payload, checked; not set for FREE
+ * @claimed:	when, in sluice_ticks()
+ */
+struct stage_input {
+	struct sluice_msg	m;
+	struct msg_view		v;
+	uint64_t		claimed;
+};
+
+/**
+ * struct stage_result - a message to another stage, being built in one of its buffers
+ * @hop:	this stage's entry in the timing chain; NULL if the chain is full or was cut
+ */
+struct stage_result {
+	enum msg_stage		to;
+	struct sluice_buffer	buf;
+	struct msg_write	w;
+	struct msg_hop		*hop;
+};
+
+/**
+ * struct stage_ops - one daemon
+ * @self:	whose ring it consumes
+ * @summary:	for --help, one line
+ * @accepts:	kinds of messages, bits by enum msg_kind; others are refused
+ * @outputs:	rings it produces for, bits by enum msg_stage
+ * @batches:	run() wants as many messages as there are, up to --batch
+ * @open:	load the model; 0 or a negative errno with a line in @err
+ * @run:	work; @n is at least 1
+ * @fail:	how an error reaches the client; NULL = by an ERROR message to the output stage
+ */
+struct stage_ops {
+	enum msg_stage	self;
+	const char	*summary;
+	unsigned int	accepts;
+	unsigned int	outputs;
+	bool		batches;
+	int		(*open)(struct stage *st, struct model_error *err);
+	void		(*run)(struct stage *st, struct stage_input *in, int n);
+	void		(*close)(struct stage *st);
+	void		(*fail)(struct stage *st, struct stage_input *in, int errnum,
+				const char *text);
+};
+
+/**
+ * struct stage_options - from the command line
+ * @n_ctx:	tokens a stream may have
+ * @max_streams: streams under way at once
+ * @chunk:	tokens that prefill computes at once
+ * @batch:	streams that decoder computes at once
+ */
+struct stage_options {
+	const char	*names[MSG_CLIENT];
+	const char	*model;
+	uint32_t	n_ctx;
+	uint32_t	max_streams;
+	uint32_t	chunk;
+	uint32_t	batch;
+	int		cpu;
+	unsigned int	spin_us;
+	bool		no_uring;
+	bool		verbose;
+};
+
+/* Claims that were given back for want of room: their next attempts are not failures. */
+#define STAGE_BUSY_MEMORY 16u
+struct stage_busy {
+	uint64_t	ticket;
+	uint32_t	count;
+};
+
+struct stage {
+	const struct stage_ops	*ops;
+	struct stage_options	opt;
+	struct sluice_ctx	*ctx;
+	struct sluice_ep	*in;
+	struct sluice_ep	*out[MSG_CLIENT];
+	struct sluice_buffer	spare[MSG_CLIENT];	/* taken before the claim */
+	bool			has_spare[MSG_CLIENT];
+	struct stage_busy	busy[STAGE_BUSY_MEMORY];
+	unsigned int		busy_next;
+	bool			failed;			/* leave with an error */
+	void			*priv;			/* the daemon's own */
+};
+
+/** stage_main() - all of main(); returns the exit status */
+int stage_main(int argc, char **argv, const struct stage_ops *ops);
+
+/** stage_log() - one line on stderr with the daemon's name; a flood is cut short */
+void stage_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/** stage_progress() - a weights_progress_fn that logs every tenth part */
+void stage_progress(void *ctx, const char *what, uint64_t done, uint64_t total);
+
+/** stage_need() - check at start that buffers of ring @to hold @bytes; -EMSGSIZE with the remedy */
+int stage_need(struct stage *st, enum msg_stage to, size_t bytes, struct model_error *err);
+
+/**
+ * stage_result() - begin a message to @to that continues the stream of @in
+ * @n_tokens, @data_bytes: see msg_begin()
+ *
+ * Return: 0; otherwise @in has been settled.
+ */
+int stage_result(struct stage *st, struct stage_input *in, enum msg_stage to, enum msg_kind kind,
+		 uint32_t n_tokens, size_t data_bytes, struct stage_result *r);
+
+/** stage_drop() - forget a result that was begun */
+void stage_drop(struct stage *st, struct stage_result *r);
+
+/**
+ * stage_holds() - is the claim still ours? Ask before the first publish (rule P12)
+ * Return: true; if false @in needs no settling any more.
+ */
+bool stage_holds(struct stage *st, struct stage_input *in);
+
+/**
+ * stage_publish() - send a result
+ * @counter:	of the message
+ * @batch:	streams that were computed together, for the timing chain
+ *
+ * Return: 0; otherwise @in has been settled and the result dropped.
+ */
+int stage_publish(struct stage *st, struct stage_input *in, struct stage_result *r,
+		  uint64_t counter, uint32_t batch);
+
+/** stage_free() - tell @to that a stream is over */
+void stage_free(struct stage *st, enum msg_stage to, uint64_t stream);
+
+void stage_ack(struct stage *st, struct stage_input *in);
+void stage_refuse(struct stage *st, struct stage_input *in, const char *why);
+/** stage_give_back() - not now: somebody else, or this process later */
+void stage_give_back(struct stage *st, struct stage_input *in);
+void stage_error(struct stage *st, struct stage_input *in, int errnum, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/** stage_hop() - fill in this stage's entry of a timing chain, all but @done */
+void stage_hop(const struct stage *st, const struct stage_input *in, struct msg_hop *hop);
+
+#endif /* SLUICE_STAGE_H */
