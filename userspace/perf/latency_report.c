@@ -153,11 +153,12 @@ int latency_write_plot(const struct latency *l, FILE *f)
 	for (int i = 0; i < l->n_rows; i++) {
 		const struct latency_row *row = &l->row[i];
 
-		fprintf(f, "\"%s %s\"\n", row->peer->name, latency_mode_name(row->mode));
+		fprintf(f, "%s\"%s %s\"\n", i ? "\n\n" : "", row->peer->name,
+			latency_mode_name(row->mode));
 		/* Evenly spaced on the logarithmic axis, as far as there are samples. */
 		for (double x = 1; x <= (double)row->n_samples; x *= 1.05)
 			fprintf(f, "%.6g %.0f\n", x, latency_percentile(row, 1 - 1 / x));
-		fprintf(f, "%llu %.0f\n\n\n", (unsigned long long)row->n_samples,
+		fprintf(f, "%llu %.0f\n", (unsigned long long)row->n_samples,
 			latency_percentile(row, 1));
 	}
 	return ferror(f) ? -EIO : 0;

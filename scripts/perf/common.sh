@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# What the scripts that measure share: building, and running in a box with the module in it.
+
+tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+cache=${SLUICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}
+# shellcheck source=scripts/setup.d/common.sh
+. "$tree/scripts/setup.d/common.sh"
+
+build=${O:-$tree/build}
+out=$build/perf
+box=auto
+kernel=
+
+# usage_error MESSAGE: the command line is wrong.
+usage_error() {
+	say "$*; see scripts/$tool --help"
+	exit 2
+}
+
+# The kernel that the module is built for: that of the box.
+module_series() {
+	case $box in
+	tcg | kvm) echo "${kernel:-6.1}" ;;
+	host) uname -r ;;
+	*) echo uml ;;
+	esac
+}
+
+# setup_box: kernel and packages that measuring in the chosen box needs.
+setup_box() {
+	case $box in
+	tcg | kvm) "$tree/scripts/setup" packages perf tcg "kernel-tcg-${kernel:-6.1}" \
+		"headers-${kernel:-6.1}" ;;
+	host) "$tree/scripts/setup" packages perf ;;
+	*) "$tree/scripts/setup" packages perf kernel-uml ;;
+	esac
+}
+
+# build_all: module, library and the measuring programs; their output only if it fails.
+build_all() {
+	local log=$build/perf/build.log
+	mkdir -p "$out"
+	say "building (log: $log)"
+	if ! {
+		"$tree/scripts/build-kmod" "$(module_series)" &&
+			make -C "$tree" O="$build" userspace
+	} >"$log" 2>&1; then
+		tail -n 25 "$log" >&2
+		die "building failed; the whole output is in $log"
+	fi
+}
+
+# in_box COMMAND...: runs COMMAND where the module is loaded.
+in_box() {
+	local module words=(--kind "$box")
+	module=$build/kmod/$(module_series)/sluice.ko
+	[ -z "$kernel" ] || words+=(--kernel "$kernel")
+	# shellcheck disable=SC2016
+	"$tree/scripts/box" "${words[@]}" -- sh -c '
+		insmod "$1" || { echo "cannot load $1; see dmesg" >&2; exit 1; }
+		shift
+		"$@"
+		status=$?
+		rmmod sluice || status=1
+		exit $status' sh "$module" "$@"
+}
