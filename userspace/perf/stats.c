@@ -59,12 +59,15 @@ double stats_median_grouped(const uint64_t *sorted, size_t n)
 {
 	uint64_t v = stats_percentile(sorted, n, 0.5);
 	size_t first = lower_bound(sorted, n, v), end = lower_bound(sorted, n, v + 1);
-	double low = first ? (double)(sorted[first - 1] + v) / 2 : (double)v;
-	double high = end < n ? (double)(sorted[end] + v) / 2 : (double)v;
+	double below = first ? (double)(v - sorted[first - 1]) / 2 : 0;
+	double above = end < n ? (double)(sorted[end] - v) / 2 : below;
 
 	if (end - first == 1)
 		return (double)v;
-	return low + (high - low) * ((double)n / 2 - (double)first) / (double)(end - first);
+	if (!first)
+		below = above;
+	return (double)v - below +
+	       (below + above) * ((double)n / 2 - (double)first) / (double)(end - first);
 }
 
 double stats_mean(const uint64_t *v, size_t n)
