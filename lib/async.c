@@ -136,9 +136,8 @@ static void *worker_main(void *arg)
 		if (!op)
 			break;
 		pthread_mutex_unlock(&w->lock);
-		do {
-			ret = ioctl(ep->fd, SLUICE_IOC_SEND, &op->arg);
-		} while (ret < 0 && errno == EINTR);
+		/* -EINTR (a stop and go on): it is sent, and sending again would make two of it. */
+		ret = ioctl(ep->fd, SLUICE_IOC_SEND, &op->arg);
 		op->result = ret < 0 ? -errno : 0;
 		pthread_mutex_lock(&ctx->done_lock);
 		ctx->inflight--;
@@ -283,33 +282,6 @@ static int remember_buffer(struct sluice_ep *ep, struct send_op *op, const struc
 	return 0;
 }
 
-/*
- * The kernel publishes nothing beside a sole producer (P19): publish here, let the kernel
- * track the ticket. A full ring is the caller's to wait for.
- */
-static int publish_tracked(struct sluice_ep *ep, struct send_op *op, struct outgoing *out)
-{
-	int ret;
-
-	out->flags |= SLUICE_MSG_TELL;
-	ret = __sluice_send_try(ep, out);
-	if (ret == -EAGAIN) {
-		count(&ep->count->full, 1);
-		return __sluice_err_lazy(ret, ERROR_FULL, ep);
-	}
-	if (ret)
-		return ret == -ESHUTDOWN ? __sluice_err_lazy(ret, ERROR_CLOSED, ep) : ret;
-	sl_fence();
-	__sluice_look_ready(ep);
-	op->arg.size = sizeof(op->arg);
-	op->arg.flags = SLUICE_SEND_TRACK;
-	op->arg.buf = SLUICE_NO_BUFFER;
-	op->arg.ticket = out->ticket;
-	/* From here on it is sent; what fails is only the answer. */
-	out->taken = false;
-	return 0;
-}
-
 static int submit(struct sluice_ep *ep, struct send_op *op)
 {
 	struct sluice_ctx *ctx = ep->ctx;
@@ -325,6 +297,60 @@ static int submit(struct sluice_ep *ep, struct send_op *op)
 	ctx->inflight--;
 	pthread_mutex_unlock(&ctx->done_lock);
 	return ret;
+}
+
+/*
+ * The kernel publishes nothing beside a sole producer (P19): it tracks the ticket, we publish.
+ * In this order, or a message that is dead before the kernel has heard of it would count as
+ * acknowledged. A full ring is the caller's to wait for.
+ */
+static int send_tracked(struct sluice_ep *ep, struct send_op *op, struct outgoing *out)
+{
+	int ret = __sluice_room_try(ep, &out->ticket);
+
+	if (ret == -EAGAIN) {
+		count(&ep->count->full, 1);
+		return __sluice_err_lazy(ret, ERROR_FULL, ep);
+	}
+	if (ret)
+		return __sluice_err_lazy(ret, ERROR_CLOSED, ep);
+	if (!ep->uring)
+		return __sluice_err(-EOPNOTSUPP, "stage '%s': a sole producer learns of ACKs through "
+				    "io_uring only; attach without SLUICE_ATTACH_SOLE", ep->name);
+	op->arg.size = sizeof(op->arg);
+	op->arg.flags = SLUICE_SEND_TRACK;
+	op->arg.buf = SLUICE_NO_BUFFER;
+	op->arg.ticket = out->ticket;
+	ret = submit(ep, op);
+	if (!ret)
+		ret = __sluice_uring_submit(ep->ctx);
+	if (ret)
+		return ret;
+	out->flags |= SLUICE_MSG_TELL;
+	ret = __sluice_publish_at(ep, out, out->ticket);
+	if (ret) {
+		/* Somebody else changed our buffer's word. The answer will be another message's. */
+		op->abandoned = true;
+		return ret;
+	}
+	sl_fence();
+	__sluice_look_ready(ep);
+	return 0;
+}
+
+static int send_kept(struct sluice_ep *ep, struct send_op *op, struct outgoing *out)
+{
+	int ret = remember_buffer(ep, op, out);
+
+	if (ret)
+		return ret;
+	fill_arg(op, out);
+	ret = submit(ep, op);
+	if (ret)
+		return ret;
+	count(&ep->count->messages, 1);
+	count(&ep->count->bytes, out->len);
+	return 0;
 }
 
 static int send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64_t cookie,
@@ -346,24 +372,14 @@ static int send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64
 		__sluice_outgoing_drop(ep, &out);
 		return __sluice_err(-ENOMEM, "stage '%s': out of memory", ep->name);
 	}
-	if (ep->sole) {
-		ret = publish_tracked(ep, op, &out);
-	} else {
-		ret = remember_buffer(ep, op, &out);
-		if (!ret) {
-			fill_arg(op, &out);
-			count(&ep->count->messages, 1);
-			count(&ep->count->bytes, out.len);
-		}
-	}
-	if (!ret)
-		ret = submit(ep, op);
+	ret = ep->sole ? send_tracked(ep, op, &out) : send_kept(ep, op, &out);
 	if (ret) {
 		if (op->buffer != SLUICE_NO_BUFFER)
 			ep->sending[op->buffer] = NULL;
 		__sluice_outgoing_drop(ep, &out);
 		pthread_mutex_lock(&ctx->done_lock);
-		op_put(ctx, op);
+		if (!op->abandoned)
+			op_put(ctx, op);
 		pthread_mutex_unlock(&ctx->done_lock);
 		return ret;
 	}

@@ -124,12 +124,12 @@ static int walk(struct sluice_ep *ep, struct sluice_msg *msg)
 	return -EAGAIN;
 }
 
-/* A closed stage may still be drained: only an empty one says so. */
+/* A stage that is being drained goes on until it is gone. */
 static int claim_try(struct sluice_ep *ep, void *msg)
 {
 	int ret = walk(ep, msg);
 
-	if (unlikely(ret && hint(&ep->hints->closed)))
+	if (unlikely(ret && hint(&ep->hints->closed) & SLUICE_CLOSED_GONE))
 		return -ESHUTDOWN;
 	return ret;
 }

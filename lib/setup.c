@@ -174,8 +174,14 @@ static int attach_failed(const char *stage, unsigned int flags)
 		if (flags & SLUICE_ATTACH_SOLE)
 			return __sluice_err(-err, "stage '%s': another producer is attached, so none "
 					    "can be the only one; see sluicectl show %s", stage, stage);
-		return __sluice_err(-err, "stage '%s': it has a sole producer, or all %u endpoints are "
-				    "taken; see sluicectl show %s", stage, SLUICE_MAX_ENDPOINTS, stage);
+		return __sluice_err(-err, "stage '%s': it has a sole producer; see sluicectl show %s",
+				    stage, stage);
+	case EUSERS:
+		return __sluice_err(-err, "stage '%s': all %u endpoints are taken; see sluicectl show "
+				    "%s", stage, SLUICE_MAX_ENDPOINTS, stage);
+	case EPERM:
+		return __sluice_err(-err, "stage '%s': only the kernel may send to a dead-letter stage",
+				    stage);
 	case ENOTTY:
 		return __sluice_err(-err, "stage '%s': " SLUICE_DEV_DIR "/%s is not a stage", stage,
 				    stage);

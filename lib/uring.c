@@ -236,12 +236,21 @@ int __sluice_uring_send(struct sluice_ctx *ctx, struct send_op *op)
 {
 	struct sluice_send_cmd cmd = { .addr = (u64)(uintptr_t)&op->arg };
 	struct io_uring_sqe *sqe = get_command(op->ep, SLUICE_CMD_SEND, &cmd, sizeof(cmd));
+	int ret;
 
 	if (!sqe)
-		return -EBUSY;
+		return __sluice_err(-EBUSY, "stage '%s': io_uring takes no more commands",
+				    op->ep->name);
 	set_tag(sqe, op, TAG_SEND);
 	op->ep->commands++;
-	return ctx->defer ? 0 : __sluice_uring_submit(ctx);
+	ret = ctx->defer ? 0 : __sluice_uring_submit(ctx);
+	if (ret) {
+		/* It was not consumed, and must not be later: @op is the caller's again. */
+		io_uring_prep_nop(sqe);
+		set_tag(sqe, NULL, TAG_NONE);
+		op->ep->commands--;
+	}
+	return ret;
 }
 
 /* ----------------------------------------------------------------- wait --- */
@@ -335,6 +344,9 @@ int __sluice_uring_park(struct sluice_ep *ep, u32 what, u64 deadline)
 		return 0;
 	case -ESHUTDOWN:
 		return -ESHUTDOWN;
+	case -ENOTCONN:
+		return __sluice_err(-ENOTCONN, "stage '%s': the kernel put this endpoint out, or it was "
+				    "detached", ep->name);
 	default:
 		if (park->result >= 0)
 			return 0;

@@ -179,6 +179,9 @@ int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u6
 	do {
 		int slept = sleep_once(ep, what, deadline);
 
+		/* Put out by the kernel: our mappings are no longer there to look at (P26). */
+		if (slept == -ENOTCONN)
+			return slept;
 		ret = attempt(ep, arg);
 		if (ret == -EAGAIN && slept) {
 			ret = slept;
