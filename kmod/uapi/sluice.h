@@ -81,6 +81,10 @@ struct sluice_slot {
 #define SLUICE_MMAP_CONTROL	0x100000000ull
 #define SLUICE_MMAP_PAYLOAD	0x10000000000ull
 
+/* struct sluice_hints.closed */
+#define SLUICE_CLOSED_DRAIN	(1u << 0)	/* no new messages: producers get -ESHUTDOWN */
+#define SLUICE_CLOSED_GONE	(1u << 1)	/* destroyed: so does everybody */
+
 /**
  * struct sluice_hints - the read-only page
  *
@@ -105,7 +109,7 @@ struct sluice_hints {
 	__u64	pad2;
 	/* a producer looks here after publish and discard */
 	__u32	ready_sleepers;		/* who waits for something to claim */
-	__u32	closed;			/* the stage is going away: stop publishing */
+	__u32	closed;			/* SLUICE_CLOSED_* */
 	__u32	pad3[14];
 	/* a consumer looks here after ack; a producer before it publishes */
 	__u32	room_sleepers;		/* who waits for a slot or a buffer */
@@ -448,7 +452,8 @@ struct sluice_nack {
  * struct sluice_dead_letter - head of every payload in "<name>.dead"
  *
  * Stream, counter and kind of the slot are those of the original message. The
- * original payload (@len bytes) follows the head.
+ * original payload follows the head: @copied of its @len bytes, fewer only when it
+ * is larger than the limit for dead letters.
  */
 struct sluice_dead_letter {
 	__u64	ticket;			/* in the stage where it died */
@@ -458,7 +463,7 @@ struct sluice_dead_letter {
 	__u32	len;
 	__u16	kind;
 	__u16	flags;
-	__u32	reserved;
+	__u32	copied;
 	__u64	time;			/* of the original publish */
 };
 

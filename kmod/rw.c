@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * rw.c: read(2) and write(2) move one message each, so echo and cat work on a stage.
+ *
+ * For those without a mapping (P36). A reader acknowledges after the copy: one that
+ * dies later has lost that message (P28).
+ */
+#include <linux/uaccess.h>
+
+#include "internal.h"
+
+/* ------------------------------------------------------------------- read --- */
+
+static ssize_t sl_copy_out(struct sl_stage *s, const struct sl_message *m, char __user *buf)
+{
+	if (m->buf == SLUICE_NO_BUFFER)
+		return copy_to_user(buf, m->data, m->len) ? -EFAULT : 0;
+	return sl_region_copy_out(&s->payload, (u64)m->buf * s->bufsize, buf, m->len);
+}
+
+/* Gives a claim back as if it had never been made: nothing failed. */
+static void sl_unclaim(struct sl_endpoint *ep, u64 ticket, u64 token)
+{
+	struct sl_stage *s = ep->stage;
+
+	mutex_lock(&s->lock);
+	if (sl_retry_claim(s, ticket_index(ticket, s->order), token, false, EMSGSIZE))
+		sl_generation(s);
+	mutex_unlock(&s->lock);
+}
+
+static void sl_reject(struct sl_endpoint *ep, u64 ticket, u64 token)
+{
+	struct sluice_nack n = {
+		.ticket = ticket,
+		.token = token,
+		.reason = EBADMSG,
+		.flags = SLUICE_NACK_DEAD,
+	};
+
+	sl_nack(ep, &n);
+}
+
+/* One claimed message to user space. -EAGAIN: it was not to be had after all, try the next. */
+static ssize_t sl_read_claimed(struct sl_endpoint *ep, u64 ticket, u64 token, char __user *buf,
+			       size_t len)
+{
+	struct sl_stage *s = ep->stage;
+	struct sluice_slot *slot = sl_slot(s, ticket_index(ticket, s->order));
+	struct sl_message m;
+	ssize_t err;
+
+	if (sl_ring_message(s, ticket, &m)) {
+		sl_reject(ep, ticket, token);
+		return -EAGAIN;
+	}
+	err = m.len > len ? -EMSGSIZE : sl_copy_out(s, &m, buf);
+	if (err) {
+		sl_unclaim(ep, ticket, token);
+		return err;
+	}
+	/* (E): it may have timed out while a page was fetched */
+	if (!slot_holds(&slot->word, token) || slot_ack(&slot->word, token) != SLOT_OK)
+		return -EAGAIN;
+	sl_ring_acked(s, ticket, &m);
+	return m.len;
+}
+
+/**
+ * sl_read() - the next message, one a call
+ * Return: its length, -EMSGSIZE (it does not fit and stays), -EAGAIN with
+ * O_NONBLOCK, -EFAULT, -ERESTARTSYS, -ESHUTDOWN.
+ */
+ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
+{
+	struct sl_endpoint *ep = file->private_data;
+	struct sl_stage *s = ep->stage;
+	u64 ticket, token;
+	ssize_t ret;
+	int err = sl_endpoint_attach_implicit(file, SLUICE_CONSUMER);
+
+	if (err)
+		return err;
+	if (mutex_lock_interruptible(&ep->read_lock))
+		return -ERESTARTSYS;
+	for (;;) {
+		struct sluice_wait wait = { .what = SLUICE_WAIT_READY };
+
+		ret = sl_ring_claim(s, ep, &ticket, &token);
+		if (!ret) {
+			ret = sl_read_claimed(ep, ticket, token, buf, len);
+			if (ret != -EAGAIN)
+				break;
+			continue;
+		}
+		ret = -ESHUTDOWN;
+		if (READ_ONCE(s->gone))
+			break;
+		ret = -EAGAIN;
+		if (file->f_flags & O_NONBLOCK)
+			break;
+		wait.cursor = ep->cursor;
+		wait.generation = ep->generation;
+		ret = sl_wait(ep, &wait, -1);
+		if (ret)
+			break;
+	}
+	mutex_unlock(&ep->read_lock);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ write --- */
+
+/* Behind what the kernel's queue keeps, into the ring. */
+static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m)
+{
+	struct sl_stage *s = ep->stage;
+	u64 ticket;
+	int err;
+
+	mutex_lock(&s->lock);
+	if (s->closed)
+		err = -ESHUTDOWN;
+	else if (ep->dead)
+		err = -ENOTCONN;
+	else if (s->nqueue)
+		err = -EAGAIN;
+	else
+		err = sl_ring_publish(s, m, ep->id, &ticket);
+	mutex_unlock(&s->lock);
+	if (err)
+		return err;
+	smp_mb();	/* (C) */
+	if (READ_ONCE(s->hints->ready_sleepers))
+		sl_kick(s, SLUICE_KICK_READY);
+	sl_tick_start(s);
+	return 0;
+}
+
+static int sl_write_wait(struct file *file, struct sl_endpoint *ep, u16 what)
+{
+	struct sluice_wait wait = {
+		.cursor = READ_ONCE(sl_control(ep->stage)->tail),
+		.what = what,
+	};
+
+	return file->f_flags & O_NONBLOCK ? -EAGAIN : sl_wait(ep, &wait, -1);
+}
+
+/* Payload that does not fit into a slot: a buffer, filled before anything is reserved (P28). */
+static int sl_write_buffer(struct file *file, struct sl_endpoint *ep, const char __user *from,
+			   struct sl_message *m)
+{
+	struct sl_stage *s = ep->stage;
+	int err;
+
+	for (;;) {
+		err = sl_buffer_take(s, ep->id, &m->buf);
+		if (err != -ENOBUFS)
+			break;
+		err = sl_write_wait(file, ep, SLUICE_WAIT_BUFFER);
+		if (err)
+			return err;
+	}
+	if (err)
+		return err;
+	err = sl_region_copy_in(&s->payload, (u64)m->buf * s->bufsize, from, m->len);
+	if (err)
+		sl_buffer_drop(s, m->buf, ep->id);
+	return err;
+}
+
+/**
+ * sl_write() - one message of kind 0, stream 0
+ * Return: @len, -EMSGSIZE, -EAGAIN with O_NONBLOCK, -EBUSY (a sole producer's ring),
+ * -EFAULT, -ERESTARTSYS, -ESHUTDOWN.
+ */
+ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+{
+	struct sl_endpoint *ep = file->private_data;
+	struct sl_stage *s = ep->stage;
+	struct sl_message m = { .len = len, .buf = SLUICE_NO_BUFFER };
+	int err = sl_endpoint_attach_implicit(file, SLUICE_PRODUCER);
+
+	if (err)
+		return err;
+	if (len > max_t(size_t, s->bufsize, SLUICE_INLINE_MAX))
+		return -EMSGSIZE;
+	if (len <= SLUICE_INLINE_MAX)
+		err = copy_from_user(m.data, buf, len) ? -EFAULT : 0;
+	else
+		err = sl_write_buffer(file, ep, buf, &m);
+	if (err)
+		return err;
+	while ((err = sl_write_publish(ep, &m)) == -EAGAIN) {
+		err = sl_write_wait(file, ep, SLUICE_WAIT_ROOM);
+		if (err)
+			break;
+	}
+	if (err && m.buf != SLUICE_NO_BUFFER) {
+		sl_buffer_drop(s, m.buf, ep->id);
+		sl_kick(s, SLUICE_KICK_ROOM);
+	}
+	return err ?: len;
+}

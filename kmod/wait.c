@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * wait.c: park, wake, kick, poll.
+ *
+ * A sleeper is on the list and counted in the hints before it looks at the ring,
+ * and only the kernel takes it off (P5). Whoever takes a waiter off the list
+ * completes it: that happens under wait_lock, once. io_uring is called after the
+ * lock is dropped.
+ */
+#include <linux/hrtimer.h>
+#include <linux/sched/signal.h>
+
+#include "internal.h"
+#include "compat.h"
+
+/* ------------------------------------------------------- list and counts --- */
+
+static void sl_count_sleeper(struct sl_stage *s, u16 what, int n)
+{
+	struct sluice_hints *h = s->hints;
+
+	lockdep_assert_held(&s->wait_lock);
+	if (what & SLUICE_WAIT_READY)
+		WRITE_ONCE(h->ready_sleepers, h->ready_sleepers + n);
+	if (what & (SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER))
+		WRITE_ONCE(h->room_sleepers, h->room_sleepers + n);
+}
+
+static void sl_enlist(struct sl_stage *s, struct sl_waiter *w)
+{
+	spin_lock(&s->wait_lock);
+	if (!w->parked) {
+		w->parked = true;
+		list_add_tail(&w->list, &s->sleepers);
+		sl_count_sleeper(s, w->wait.what, 1);
+	}
+	spin_unlock(&s->wait_lock);
+}
+
+static void sl_delist_locked(struct sl_stage *s, struct sl_waiter *w)
+{
+	w->parked = false;
+	list_del_init(&w->list);
+	sl_count_sleeper(s, w->wait.what, -1);
+}
+
+/** sl_unpark() - take it off the list; false when a waker has it already */
+bool sl_unpark(struct sl_stage *s, struct sl_waiter *w)
+{
+	bool mine;
+
+	spin_lock(&s->wait_lock);
+	mine = w->parked;
+	if (mine)
+		sl_delist_locked(s, w);
+	spin_unlock(&s->wait_lock);
+	return mine;
+}
+
+/* ------------------------------------------------------------------ look --- */
+
+static bool sl_buffer_free(struct sl_stage *s)
+{
+	u32 i;
+
+	for (i = 0; i < s->nbufs; i++) {
+		u64 *word = sl_buffer_word(s, i, false);
+
+		if (!word || READ_ONCE(*word) == buf_word(0, BUF_FREE))
+			return true;
+	}
+	return false;
+}
+
+/**
+ * sl_wait_over() - is there reason to look again? (P7, P9)
+ *
+ * For a consumer: unless the generation is as it was and the word at the cursor
+ * is an older ticket, or FREE or WRITING of this one.
+ */
+bool sl_wait_over(struct sl_stage *s, const struct sluice_wait *wait)
+{
+	u64 cursor = wait->cursor & ticket_mask(s->order);
+	u64 w = sl_slot_word(s, ticket_index(cursor, s->order));
+	u64 lap = ticket_lap(cursor, s->order);
+	bool room = false;
+
+	if (READ_ONCE(s->gone))
+		return true;
+	if (wait->what & SLUICE_WAIT_READY)
+		return READ_ONCE(s->hints->generation) != wait->generation ||
+		       slot_look(w, lap) != LOOK_WAIT;
+	if (READ_ONCE(s->closed))
+		return true;
+	/* what the kernel keeps comes before anything that is sent later (P30) */
+	if (READ_ONCE(s->hints->queued))
+		return false;
+	if (wait->what & SLUICE_WAIT_ROOM) {
+		room = slot_room(w, lap) != ROOM_FULL;
+		if (!room)
+			return false;
+	}
+	if (wait->what & SLUICE_WAIT_BUFFER)
+		return sl_buffer_free(s);
+	return room;
+}
+
+/* ------------------------------------------------------------------ park --- */
+
+/**
+ * sl_park() - put @w to sleep unless it need not
+ * Return: 0 do not sleep, look again; -EIOCBQUEUED asleep, or being woken.
+ */
+int sl_park(struct sl_stage *s, struct sl_waiter *w)
+{
+	/* queue ourselves */
+	sl_enlist(s, w);
+	smp_mb();	/* (D) */
+	/* check if there is something already */
+	if (!sl_wait_over(s, &w->wait))
+		return -EIOCBQUEUED;	/* sleep */
+	/* unqueue */
+	return sl_unpark(s, w) ? 0 : -EIOCBQUEUED;
+}
+
+/* ------------------------------------------------------------------ wake --- */
+
+static void sl_complete_waiter(struct sl_stage *s, struct sl_waiter *w, int result)
+{
+	struct task_struct *task;
+
+	switch (w->kind) {
+	case SL_WAIT_URING:
+		sl_uring_complete(w->cmd, result);
+		kfree(w);
+		break;
+	case SL_WAIT_TASK:
+		task = w->task;
+		w->result = result;
+		/* after this @w may be gone: it is on the sleeper's stack */
+		smp_store_release(&w->task, NULL);
+		wake_up_process(task);
+		put_task_struct(task);
+		break;
+	case SL_WAIT_POLL:
+		break;	/* everybody on pollq is woken below */
+	}
+}
+
+static bool sl_wanted(const struct sl_waiter *w, u32 what, const struct sl_endpoint *ep)
+{
+	return (w->wait.what & what) && (!ep || w->ep == ep);
+}
+
+static void sl_wake_list(struct sl_stage *s, struct list_head *woken, int result)
+{
+	struct sl_waiter *w, *next;
+
+	list_for_each_entry_safe(w, next, woken, list) {
+		list_del_init(&w->list);
+		sl_complete_waiter(s, w, result);
+	}
+}
+
+static void sl_wake_some(struct sl_stage *s, u32 what, const struct sl_endpoint *ep, int result)
+{
+	struct sl_waiter *w, *next;
+	LIST_HEAD(woken);
+	bool poll = false;
+
+	spin_lock(&s->wait_lock);
+	list_for_each_entry_safe(w, next, &s->sleepers, list) {
+		if (!sl_wanted(w, what, ep))
+			continue;
+		sl_delist_locked(s, w);
+		if (w->kind == SL_WAIT_POLL)
+			poll = true;	/* stays where it is: in its endpoint */
+		else
+			list_add_tail(&w->list, &woken);
+	}
+	s->counts.wakes += !list_empty(&woken) || poll;
+	spin_unlock(&s->wait_lock);
+	/* nobody else can reach those on @woken now */
+	sl_wake_list(s, &woken, result);
+	if (poll)
+		wake_up_interruptible_poll(&s->pollq, EPOLLIN | EPOLLOUT | EPOLLERR);
+}
+
+/** sl_wake() - everybody whom the policy may give it to (P8) */
+void sl_wake(struct sl_stage *s, u32 what, int result)
+{
+	sl_wake_some(s, what, NULL, result);
+	sl_tick_start(s);	/* somebody is awake (P11) */
+}
+
+void sl_wake_endpoint(struct sl_endpoint *ep, int result)
+{
+	sl_wake_some(ep->stage, SLUICE_WAIT_ALL, ep, result);
+}
+
+/**
+ * sl_wake_expired() - parked commands that nothing could cancel (6.1)
+ *
+ * Bound, so that exec and the end of a ring do not hang; the library parks again.
+ */
+void sl_wake_expired(struct sl_stage *s)
+{
+	struct sl_waiter *w, *next;
+	LIST_HEAD(woken);
+
+	spin_lock(&s->wait_lock);
+	list_for_each_entry_safe(w, next, &s->sleepers, list) {
+		if (w->kind == SL_WAIT_URING && time_after_eq(jiffies, w->deadline)) {
+			sl_delist_locked(s, w);
+			list_add_tail(&w->list, &woken);
+		}
+	}
+	spin_unlock(&s->wait_lock);
+	sl_wake_list(s, &woken, -ETIME);
+}
+
+/** sl_cancel_wait() - io_uring gives up a parked WAIT; false when there is none (any more) */
+bool sl_cancel_wait(struct sl_stage *s, struct io_uring_cmd *cmd)
+{
+	struct sl_waiter *w, *found = NULL;
+
+	spin_lock(&s->wait_lock);
+	list_for_each_entry(w, &s->sleepers, list) {
+		if (w->kind == SL_WAIT_URING && w->cmd == cmd) {
+			found = w;
+			sl_delist_locked(s, w);
+			break;
+		}
+	}
+	spin_unlock(&s->wait_lock);
+	if (found)
+		sl_complete_waiter(s, found, -ECANCELED);
+	return found;
+}
+
+/** sl_parked_commands() - does a command wait that may have to be expired? */
+bool sl_parked_commands(struct sl_stage *s)
+{
+	struct sl_waiter *w;
+	bool any = false;
+
+	spin_lock(&s->wait_lock);
+	list_for_each_entry(w, &s->sleepers, list)
+		any |= w->kind == SL_WAIT_URING;
+	spin_unlock(&s->wait_lock);
+	return any;
+}
+
+/** sl_all_parked() - is every consumer of the stage asleep? (P11) */
+bool sl_all_parked(struct sl_stage *s)
+{
+	struct sl_waiter *w;
+	u32 n = 0;
+
+	lockdep_assert_held(&s->lock);
+	spin_lock(&s->wait_lock);
+	list_for_each_entry(w, &s->sleepers, list)
+		n += w->ep->role == SLUICE_CONSUMER;
+	spin_unlock(&s->wait_lock);
+	return n >= s->consumers;
+}
+
+/** sl_endpoint_parked() - for the listing */
+bool sl_endpoint_parked(struct sl_endpoint *ep)
+{
+	struct sl_waiter *w;
+	bool found = false;
+
+	spin_lock(&ep->stage->wait_lock);
+	list_for_each_entry(w, &ep->stage->sleepers, list)
+		found |= w->ep == ep;
+	spin_unlock(&ep->stage->wait_lock);
+	return found;
+}
+
+/** sl_generation() - something behind a cursor changed: everybody walks again (P6) */
+void sl_generation(struct sl_stage *s)
+{
+	lockdep_assert_held(&s->lock);
+	smp_wmb();	/* the words before the generation */
+	WRITE_ONCE(s->hints->generation, s->hints->generation + 1);
+	smp_mb();	/* (C) */
+	sl_wake(s, SLUICE_WAIT_ALL, 0);
+}
+
+/**
+ * sl_kick() - user space changed a word and saw that somebody sleeps
+ *
+ * Never under stage->lock.
+ */
+void sl_kick(struct sl_stage *s, u32 what)
+{
+	s->counts.kicks++;
+	if (what & SLUICE_KICK_READY)
+		sl_wake(s, SLUICE_WAIT_READY, 0);
+	if (what & (SLUICE_KICK_ROOM | SLUICE_KICK_ACKED) && READ_ONCE(s->nqueue) + READ_ONCE(s->nsent)) {
+		mutex_lock(&s->lock);
+		sl_queue_pump(s);
+		sl_queue_check(s);
+		mutex_unlock(&s->lock);
+	}
+	if (what & SLUICE_KICK_ROOM)
+		sl_wake(s, SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER, 0);
+}
+
+/* ------------------------------------------------------- synchronous wait --- */
+
+static int sl_sleep(struct sl_stage *s, struct sl_waiter *w, s64 timeout_ns)
+{
+	ktime_t expires = ktime_add_ns(ktime_get(), timeout_ns);
+	int err = 0;
+
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!smp_load_acquire(&w->task))
+			break;
+		if (signal_pending(current))
+			err = -ERESTARTSYS;
+		else if (timeout_ns < 0)
+			schedule();
+		else if (!schedule_hrtimeout(&expires, HRTIMER_MODE_ABS))
+			err = -EAGAIN;
+		if (err && sl_unpark(s, w)) {
+			put_task_struct(current);
+			__set_current_state(TASK_RUNNING);
+			return err;
+		}
+		/* a waker has it: it will clear w->task in a moment */
+		err = 0;
+		cond_resched();
+	}
+	__set_current_state(TASK_RUNNING);
+	return w->result;
+}
+
+/**
+ * sl_wait() - SLUICE_IOC_WAIT, and the sleep of read(2) and write(2)
+ * @timeout_ns:	< 0 for ever, 0 only look
+ * Return: 0 look again, -EAGAIN timed out, -ERESTARTSYS, -ESHUTDOWN, -ENOTCONN.
+ */
+int sl_wait(struct sl_endpoint *ep, const struct sluice_wait *wait, s64 timeout_ns)
+{
+	struct sl_stage *s = ep->stage;
+	struct sl_waiter w = {
+		.kind = SL_WAIT_TASK,
+		.ep = ep,
+		.wait = *wait,
+		.task = current,
+	};
+	int err;
+
+	if (READ_ONCE(s->gone))
+		return -ESHUTDOWN;
+	if (!timeout_ns)
+		return sl_wait_over(s, wait) ? 0 : -EAGAIN;
+	INIT_LIST_HEAD(&w.list);
+	get_task_struct(current);
+	err = sl_park(s, &w);
+	if (err != -EIOCBQUEUED) {
+		put_task_struct(current);
+		return err;
+	}
+	/* an endpoint that died before the waiter was on the list wakes nobody */
+	if (READ_ONCE(ep->dead) && sl_unpark(s, &w)) {
+		put_task_struct(current);
+		return -ENOTCONN;
+	}
+	return sl_sleep(s, &w, timeout_ns);
+}
+
+/* ------------------------------------------------------------------ poll --- */
+
+/** sl_poll_arm() - what poll() shall look at from now on; counts as a sleeper once it looked */
+void sl_poll_arm(struct sl_endpoint *ep, const struct sluice_wait *wait)
+{
+	struct sl_stage *s = ep->stage;
+
+	sl_unpark(s, &ep->poll);
+	spin_lock(&s->wait_lock);
+	ep->poll.wait = *wait;
+	spin_unlock(&s->wait_lock);
+}
+
+/* A reader without a mapping never says where it is: the kernel walks for it. */
+static void sl_poll_default(struct sl_endpoint *ep)
+{
+	struct sluice_wait wait = {
+		.cursor = ep->cursor,
+		.generation = ep->generation,
+		.what = ep->role == SLUICE_CONSUMER ? SLUICE_WAIT_READY : SLUICE_WAIT_ROOM,
+	};
+
+	if (ep->role == SLUICE_PRODUCER)
+		wait.cursor = READ_ONCE(sl_control(ep->stage)->tail);
+	sl_poll_arm(ep, &wait);
+}
+
+/*
+ * Readable, or writable: there is reason to look. A spurious report is possible
+ * (another consumer was faster), a lost one is not.
+ */
+__poll_t sl_poll(struct file *file, poll_table *table)
+{
+	struct sl_endpoint *ep = file->private_data;
+	struct sl_stage *s = ep->stage;
+	__poll_t ready;
+
+	poll_wait(file, &s->pollq, table);
+	if (READ_ONCE(s->gone))
+		return EPOLLERR | EPOLLHUP;
+	if (!READ_ONCE(ep->attached))
+		return EPOLLOUT;
+	if (READ_ONCE(ep->dead))
+		return EPOLLERR | EPOLLHUP;
+	ready = ep->role == SLUICE_CONSUMER ? EPOLLIN | EPOLLRDNORM : EPOLLOUT | EPOLLWRNORM;
+	if (!ep->poll.wait.what || !ep->mapped)
+		sl_poll_default(ep);
+	return sl_park(s, &ep->poll) ? 0 : ready;
+}
