@@ -630,10 +630,13 @@ void sl_stages_exit(void)
 	cdev_del(&sl_cdev);
 	mutex_lock(&sl_stages_lock);
 	xa_for_each(&sl_stages, i, s) {
-		sl_stage_unpublish(s);
 		/* a dead-letter stage is its parent's, and goes with it */
-		if (!s->is_dead)
-			sl_stage_put(s);
+		if (s->is_dead)
+			continue;
+		if (s->dead)
+			sl_stage_unpublish(s->dead);
+		sl_stage_unpublish(s);
+		sl_stage_put(s);
 	}
 	mutex_unlock(&sl_stages_lock);
 	class_unregister(&sl_class);
