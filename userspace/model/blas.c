@@ -3,38 +3,16 @@
 #include <cblas.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "blas.h"
 
-/*
- * Up to this many rows of x the weights are taken in blocks; above, packing pays for itself.
- */
-#define FEW_ROWS	8
+#define FEW_ROWS	8		/* above this many rows of x, packing pays for itself */
 #define GEMM_BLOCK	128		/* rows of weights; small enough for kernels without packing */
 #define GEMV_BLOCK_BYTES (256u << 10)	/* of weights, to stay in the second-level cache */
 
 static char name[160];
 static bool packs_small;	/* the chosen sgemm packs even the smallest operands */
-
-/*
- * OpenBLAS picks its kernels when it is initialised. Releases that are older than a processor
- * take it for an older one: 0.3.21 gives every AMD processor AVX2 kernels, at half the speed of
- * its AVX-512 ones. Library and program are linked statically together, so this constructor,
- * which the linker places first, still runs before OpenBLAS asks for the variable. What the user
- * has set stays.
- */
-__attribute__((constructor(101))) static void choose_core(void)
-{
-#if defined(__x86_64__)
-	__builtin_cpu_init();
-	if (__builtin_cpu_is("amd") && __builtin_cpu_supports("avx512f") &&
-	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-	    __builtin_cpu_supports("avx512vl"))
-		setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
-#endif
-}
 
 void blas_init(void)
 {
@@ -73,7 +51,7 @@ void matmul_wt(const float *w, size_t rows, size_t cols, const float *x, size_t 
 		gemv_wt(w, rows, cols, x, alpha, beta, y);
 		return;
 	}
-	if (m > FEW_ROWS || (packs_small && m > FEW_ROWS / 2)) {
+	if (m > FEW_ROWS) {
 		gemm_wt(w, rows, cols, x, ldx, m, alpha, beta, y, ldy);
 		return;
 	}
@@ -94,7 +72,7 @@ void matmul_wt(const float *w, size_t rows, size_t cols, const float *x, size_t 
 void matmul_v(const float *v, size_t n, size_t cols, const float *p, size_t ldp, size_t m,
 	      float *y, size_t ldy)
 {
-	if (m == 1 || (packs_small && m <= FEW_ROWS / 2)) {
+	if (m == 1 || (packs_small && m <= FEW_ROWS)) {
 		for (size_t i = 0; i < m; i++)
 			cblas_sgemv(CblasRowMajor, CblasTrans, n, cols, 1, v, cols, p + i * ldp, 1,
 				    0, y + i * ldy, 1);

@@ -7,11 +7,12 @@
 MODEL_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 MODEL_LIB := $(O)/userspace/libsluice-model.a
 
-# The serial build of OpenBLAS, linked statically: the shared one may be any variant that the
-# alternatives system points at, and blas.c has to choose the kernels before it starts.
+# The serial build of OpenBLAS by its own directory: the plain name may be any variant that the
+# alternatives system points at, and one with threads is slow where system calls are dear.
 MODEL_MULTIARCH := $(shell $(CC) -print-multiarch)
 MODEL_BLAS_INC ?= /usr/include/$(MODEL_MULTIARCH)/openblas-serial
-MODEL_BLAS_LIB ?= /usr/lib/$(MODEL_MULTIARCH)/openblas-serial/libopenblas.a
+MODEL_BLAS_DIR ?= /usr/lib/$(MODEL_MULTIARCH)/openblas-serial
 
 MODEL_CFLAGS := -I$(MODEL_DIR)
-MODEL_LIBS := $(MODEL_BLAS_LIB) $(shell pkg-config --libs libpcre2-8 libcrypto) -lm
+MODEL_LIBS := -L$(MODEL_BLAS_DIR) -Wl,-rpath,$(MODEL_BLAS_DIR) -lopenblas \
+	$(shell pkg-config --libs libpcre2-8 libcrypto) -lm

@@ -3,7 +3,8 @@
  * sampler.h - from logits to a token
  *
  * Sampling is a pure function of (logits, parameters, counter): no state is carried from one token
- * to the next, so a stage that repeats a step after a death picks the same token again.
+ * to the next, so a stage that repeats a step after a death picks the same token again. Logits are
+ * divided by the temperature first, then the top k are kept, then of these the top p.
  */
 #ifndef SLUICE_MODEL_SAMPLER_H
 #define SLUICE_MODEL_SAMPLER_H

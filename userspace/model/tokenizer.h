@@ -5,9 +5,11 @@
  * Text is split by the pre-tokenizer that `tokenizer.ggml.pre` names (PCRE2 supplies the Unicode
  * properties), then each piece is merged pair by pair in the order of the model's merges.
  *
- * Text need not be valid UTF-8: byte-level BPE can represent every byte, so nothing is replaced
- * or refused. A byte that is not part of a well-formed UTF-8 sequence counts, for splitting, as
- * a character that is neither letter, digit nor white space, and decoding gives it back as it was.
+ * Text need not be valid UTF-8: a byte that is not part of a well-formed UTF-8 sequence counts, for
+ * splitting, as a character that is neither letter, digit nor white space; nothing is replaced or
+ * refused, and decoding gives the byte back. Only bytes for which a vocabulary has no token at all
+ * (SmolLM2's lacks some control characters, and bytes that no UTF-8 contains) are left out, as in
+ * the Hugging Face implementation.
  *
  * A tokenizer is immutable once created; threads may share it.
  */
@@ -23,10 +25,10 @@
 #include "gguf.h"
 
 /* Longest text that tokenizer_encode() takes, in bytes. */
-#define TOKENIZER_MAX_TEXT	(64u << 20)
+#define TOKENIZER_MAX_TEXT	(4u << 20)
 
 /* Flags of tokenizer_encode(). */
-#define TOKENIZER_PARSE_SPECIAL	(1u << 0)	/* "<|im_start|>" in the text is the token */
+#define TOKENIZER_PARSE_SPECIAL	(1u << 0)	/* "<|im_start|>" in the text is that token */
 #define TOKENIZER_ADD_BOS	(1u << 1)	/* put BOS first, if the model's file asks for it */
 
 struct tokenizer;
@@ -59,7 +61,7 @@ int32_t tokenizer_eot(const struct tokenizer *t);
 /** tokenizer_is_eog() - does this token end generation (end of sequence, turn or message)? */
 bool tokenizer_is_eog(const struct tokenizer *t, int32_t id);
 
-/** tokenizer_find() - id of the token with exactly these bytes as its text in the file, or -1 */
+/** tokenizer_find() - id of the token that stands for exactly these bytes, or -1 */
 int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t len);
 
 /** tokenizer_chat_template() - the model's Jinja template, or NULL if it has none */
@@ -85,7 +87,7 @@ ssize_t tokenizer_encode(const struct tokenizer *t, const char *text, size_t len
  */
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *len);
 
-/** tokenizer_is_special() - control and user-defined tokens, which plain text cannot produce */
+/** tokenizer_is_special() - control tokens, which plain text cannot produce and decoding omits */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
 
 /* State of one stream of output; all zero at the start. Plain data, may be copied. */

@@ -108,3 +108,14 @@ void vec_rope(float *x, size_t n_heads, size_t head_dim, size_t rope_dim, const 
 		}
 	}
 }
+
+MULTIVERSION
+uint32_t vec_read(const uint32_t *x, size_t n)
+{
+	uint32_t sum = 0;
+
+#pragma omp simd reduction(^ : sum)
+	for (size_t i = 0; i < n; i++)
+		sum ^= x[i];
+	return sum;
+}

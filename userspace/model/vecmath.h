@@ -32,4 +32,7 @@ void vec_silu_mul(float *gate, const float *up, size_t n);
 void vec_rope(float *x, size_t n_heads, size_t head_dim, size_t rope_dim, const float *cosine,
 	      const float *sine);
 
+/** vec_read() - read @n words as fast as memory gives them; returns their exclusive or */
+uint32_t vec_read(const uint32_t *x, size_t n);
+
 #endif /* SLUICE_MODEL_VECMATH_H */
