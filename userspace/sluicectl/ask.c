@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+/* ask.c - what run and chat share: options of a request, waiting for its answer */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "ask.h"
+#include "pipeline.h"
+#include "sluicectl.h"
+#include "state.h"
+
+#define SECOND_NS	1000000000ll
+#define CANCEL_NS	(5 * SECOND_NS)		/* for the end of a stream after its cancellation */
+
+static struct client *volatile interruptible;
+static volatile sig_atomic_t interrupted;
+
+void ask_defaults(struct ask *ask)
+{
+	*ask = (struct ask){ .timeout_ns = 300 * SECOND_NS };
+}
+
+static void add_stop(struct ask *ask, const char *text, struct argp_state *state)
+{
+	struct client_request *r = &ask->request;
+
+	if (r->n_stops == MSG_MAX_STOPS)
+		argp_error(state, "--stop: at most %u are possible", MSG_MAX_STOPS);
+	if (!text[0] || strlen(text) >= MSG_MAX_STOP)
+		argp_error(state, "--stop: a text of 1 to %u bytes is wanted", MSG_MAX_STOP - 1);
+	ask->stops[r->n_stops++] = text;
+}
+
+error_t ask_option(struct ask *ask, int key, char *arg, struct argp_state *state)
+{
+	struct client_request *r = &ask->request;
+
+	switch (key) {
+	case 'n':
+		r->max_tokens = (uint32_t)ctl_option_number(state, "--tokens", arg, UINT32_MAX);
+		if (!r->max_tokens)
+			argp_error(state, "--tokens: at least 1");
+		return 0;
+	case ASK_TEMPERATURE:
+		r->temperature = (float)ctl_option_real(state, "--temperature", arg, 0, 100);
+		return 0;
+	case ASK_TOP_K:
+		r->top_k = (uint32_t)ctl_option_number(state, "--top-k", arg, UINT32_MAX);
+		return 0;
+	case ASK_TOP_P:
+		r->top_p = (float)ctl_option_real(state, "--top-p", arg, 0, 1);
+		return 0;
+	case ASK_SEED:
+		r->seed = ctl_option_number(state, "--seed", arg, UINT64_MAX);
+		ask->seeded = true;
+		return 0;
+	case ASK_STOP:
+		add_stop(ask, arg, state);
+		return 0;
+	case ASK_PIPELINE:
+		ask->pipeline = arg;
+		return 0;
+	case ASK_TIMEOUT:
+		ask->timeout_ns = ctl_option_duration(state, "--timeout", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* -------------------------------------------------------------- connection --- */
+
+static void on_signal(int number)
+{
+	interrupted = 1;
+	if (interruptible)
+		client_interrupt(interruptible);
+}
+
+bool ask_interrupted(void)
+{
+	bool was = interrupted;
+
+	interrupted = 0;
+	return was;
+}
+
+static int client_failed(int err)
+{
+	ctl_error("%s", client_error());
+	return ctl_exit_of(err);
+}
+
+/* Where the pipeline says that its stages have other names than the usual ones. */
+static int name_stages(const char *pipeline, struct json_object *state,
+		       struct client_options *options)
+{
+	struct json_object *client;
+
+	if (!state) {
+		ctl_error("no pipeline '%s' is up; 'sluicectl up FILE' brings one up", pipeline);
+		return CTL_NOT_FOUND;
+	}
+	if (!json_object_object_get_ex(state, "client", &client))
+		return CTL_OK;
+	for (int i = 0; i < PIPELINE_ROLES; i++) {
+		const char *name = state_string(client, pipeline_roles[i]);
+
+		if (name[0])
+			options->stages[i] = name;
+	}
+	return CTL_OK;
+}
+
+int ask_open(struct ask *ask)
+{
+	const struct sigaction action = { .sa_handler = on_signal };
+	struct client_options options = { .ctx_flags = SLUICE_CTX_NO_SPIN };
+	struct json_object *state = NULL;
+	int err, status = CTL_OK;
+
+	if (ask->pipeline) {
+		state = state_read(ask->pipeline);
+		status = name_stages(ask->pipeline, state, &options);
+	}
+	if (!status) {
+		err = client_open(&options, &ask->client);
+		status = err ? client_failed(err) : CTL_OK;
+	}
+	json_object_put(state);
+	if (status)
+		return status;
+	interruptible = ask->client;
+	sigaction(SIGINT, &action, NULL);
+	return CTL_OK;
+}
+
+void ask_close(struct ask *ask)
+{
+	signal(SIGINT, SIG_DFL);
+	interruptible = NULL;
+	client_close(ask->client);
+	ask->client = NULL;
+}
+
+/* ------------------------------------------------------------------ answer --- */
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * SECOND_NS + t.tv_nsec;
+}
+
+/* The next event; tells people once when it takes long because somebody is missing. */
+static int next_event(struct ask *ask, struct client_event *ev, bool *told)
+{
+	int64_t deadline = now_ns() + ask->timeout_ns;
+	const char *stage;
+	int err;
+
+	for (;;) {
+		int64_t left = deadline - now_ns();
+
+		if (left < 0)
+			left = 0;
+		err = client_next(ask->client, ev, left < 2 * SECOND_NS ? left : 2 * SECOND_NS);
+		if (err != -EAGAIN)
+			return err;
+		stage = client_stalled(ask->client);
+		if (!left) {
+			ctl_error("no token came for %.0f s; %s%s%s", ask->timeout_ns / 1e9,
+				  stage ? "nobody serves stage '" : "the pipeline is overloaded or stuck, ",
+				  stage ?: "'sluicectl list' tells more",
+				  stage ? "': 'sluicectl up' starts and supervises its daemon" : "");
+			return -ETIMEDOUT;
+		}
+		if (stage && !*told)
+			ctl_error("waiting: nobody serves stage '%s' at the moment", stage);
+		*told = stage != NULL;
+	}
+}
+
+static int failed(const struct client_event *ev)
+{
+	ctl_error("stage '%s': %.*s", msg_stage_name(ev->error_stage), (int)ev->text_len,
+		  ev->text ?: "");
+	return CTL_FAILED;
+}
+
+/* After Ctrl-C: stop the stream and drop what still comes of it. */
+static void cancel(struct ask *ask, uint64_t stream)
+{
+	int64_t deadline = now_ns() + CANCEL_NS, left;
+	struct client_event ev;
+	int err = client_cancel(ask->client, stream);
+
+	while (!err && (left = deadline - now_ns()) > 0) {
+		err = client_next(ask->client, &ev, left);
+		if (err == -EINTR)
+			err = 0;
+		else if (!err && ev.stream == stream && ev.type != CLIENT_TEXT)
+			return;
+	}
+}
+
+int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, void *data),
+	       void *data)
+{
+	struct client_request *r = &ask->request;
+	struct client_event ev;
+	uint64_t stream;
+	bool told = false;
+	int err;
+
+	r->stops = ask->stops;
+	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) != sizeof(r->seed))
+		r->seed = (uint64_t)now_ns();
+	if (!ask->seeded)
+		r->seed &= INT64_MAX;	/* so that every JSON reader can give it back */
+	err = client_submit(ask->client, r, &stream);
+	if (err)
+		return client_failed(err);
+	do {
+		err = next_event(ask, &ev, &told);
+		if (err == -EINTR) {
+			cancel(ask, stream);
+			return CTL_INTERRUPTED;
+		}
+		if (err == -ETIMEDOUT) {
+			client_cancel(ask->client, stream);
+			return CTL_TIMEOUT;
+		}
+		if (err)
+			return client_failed(err);
+		if (ev.type == CLIENT_ERROR)
+			return failed(&ev);
+		on_event(&ev, data);
+	} while (ev.type != CLIENT_END);
+	return CTL_OK;
+}
+
+int ask_check_utf8(const char *text, size_t len)
+{
+	struct json_object *string;
+
+	if (!len) {
+		ctl_error("the prompt is empty: say something");
+		return CTL_USAGE;
+	}
+	string = ctl_json_utf8(text, len);
+	if (!string) {
+		ctl_error("the prompt is not UTF-8: convert it, such as with 'iconv -f latin1 -t utf-8'");
+		return CTL_USAGE;
+	}
+	json_object_put(string);
+	return CTL_OK;
+}

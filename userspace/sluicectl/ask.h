@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* ask.h - what run and chat share: options of a request, waiting for its answer */
+#ifndef SLUICECTL_ASK_H
+#define SLUICECTL_ASK_H
+
+#include <argp.h>
+#include <json-c/json.h>
+
+#include "../client/client.h"
+
+/**
+ * struct ask - a pipeline and how it is asked
+ * @request:	sampling and limits; text or turns come from the caller
+ * @pipeline:	name of --pipeline, NULL: stages with the usual names
+ * @timeout_ns:	longest time without a token
+ * @seeded:	--seed was given; else each request gets a seed of its own
+ */
+struct ask {
+	struct client_request	request;
+	const char		*stops[MSG_MAX_STOPS];
+	const char		*pipeline;
+	int64_t			timeout_ns;
+	bool			seeded;
+	struct client		*client;
+};
+
+enum {
+	ASK_TEMPERATURE = 512, ASK_TOP_K, ASK_TOP_P, ASK_SEED, ASK_STOP, ASK_PIPELINE, ASK_TIMEOUT,
+};
+
+/* For the option table of a command; ask_option() reads them. */
+#define ASK_OPTIONS								\
+	{ "tokens", 'n', "N", 0, "At most N tokens (until the context is full)", 0 },	\
+	{ "temperature", ASK_TEMPERATURE, "T", 0,				\
+	  "0: always the likeliest token (the default); higher: more varied", 0 }, \
+	{ "top-k", ASK_TOP_K, "K", 0, "Choose among the K likeliest tokens (0: all)", 0 }, \
+	{ "top-p", ASK_TOP_P, "P", 0,						\
+	  "Choose among the likeliest tokens that make up P (1: all)", 0 },	\
+	{ "seed", ASK_SEED, "N", 0, "The same seed gives the same text (random)", 0 }, \
+	{ "stop", ASK_STOP, "TEXT", 0, "Stop before this text; up to 8 times", 0 }, \
+	{ "pipeline", ASK_PIPELINE, "NAME", 0, "Ask this running pipeline", 0 },	\
+	{ "timeout", ASK_TIMEOUT, "TIME", 0,					\
+	  "Give up after so long without a token (5m)", 0 }
+
+/** ask_defaults() - before the options are read */
+void ask_defaults(struct ask *ask);
+
+/** ask_option() - one option. Return: 0 or ARGP_ERR_UNKNOWN */
+error_t ask_option(struct ask *ask, int key, char *arg, struct argp_state *state);
+
+/**
+ * ask_open() - connect to the pipeline; from here on SIGINT stops an answer
+ * Return: CTL_OK, or an exit status after the error was printed.
+ */
+int ask_open(struct ask *ask);
+void ask_close(struct ask *ask);
+
+/** ask_interrupted() - was there a SIGINT since the last call? */
+bool ask_interrupted(void);
+
+/**
+ * ask_answer() - send the request and hand out its events
+ * @on_event:	called for each CLIENT_TEXT and for CLIENT_END
+ *
+ * Return: CTL_OK, CTL_INTERRUPTED after a SIGINT (the stream was cancelled, its end was waited
+ * for), CTL_TIMEOUT or another exit status after the error was printed.
+ */
+int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, void *data),
+	       void *data);
+
+/** ask_check_utf8() - a prompt must be UTF-8 and not empty: CTL_OK, or CTL_USAGE and an error */
+int ask_check_utf8(const char *text, size_t len);
+
+#endif /* SLUICECTL_ASK_H */
