@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Description: the table of streams (userspace/stages/streams.c) against an obviously right one
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../../userspace/stages/streams.h"
+
+#define MAX	8u
+
+/* The model: entries in the order of touching, oldest first. */
+struct entry {
+	uint64_t id;
+	int live;
+};
+
+static struct entry model[MAX];
+static unsigned int n_model;
+
+static int model_find(uint64_t id)
+{
+	for (unsigned int i = 0; i < n_model; i++) {
+		if (model[i].id == id)
+			return (int)i;
+	}
+	return -1;
+}
+
+static struct entry model_remove(int at)
+{
+	struct entry e = model[at];
+
+	n_model--;
+	for (unsigned int i = (unsigned int)at; i < n_model; i++)
+		model[i] = model[i + 1];
+	return e;
+}
+
+static void model_touch(uint64_t id, int add)
+{
+	int at = model_find(id);
+	struct entry e = { id, 1 };
+
+	if (at < 0 && !add)
+		return;
+	if (at >= 0) {
+		e = model_remove(at);
+	} else if (n_model == MAX) {
+		for (at = 0; at < (int)MAX && model[at].live; at++)
+			;
+		model_remove(at < (int)MAX ? at : 0);
+	}
+	model[n_model++] = e;
+}
+
+static uint32_t model_live(void)
+{
+	uint32_t n = 0;
+
+	for (unsigned int i = 0; i < n_model; i++)
+		n += (uint32_t)model[i].live;
+	return n;
+}
+
+static void test_random_use(void **state)
+{
+	struct streams *t;
+
+	srand(3);
+	assert_int_equal(streams_create(MAX, &t), 0);
+	for (int i = 0; i < 200000; i++) {
+		uint64_t id = 1 + (uint64_t)(rand() % 20);
+		int known = model_find(id);
+		struct stream *s;
+
+		switch (rand() % 4) {
+		case 0:
+			s = streams_find(t, id);
+			assert_int_equal(s != NULL, known >= 0);
+			model_touch(id, 0);
+			break;
+		case 1:
+		case 2:
+			s = streams_get(t, id);
+			model_touch(id, 1);
+			assert_int_equal(s->id, id);
+			assert_int_equal(s->live, known < 0 || model[n_model - 1].live);
+			if (known < 0)
+				assert_int_equal(s->done, 0);
+			s->done = (uint64_t)i;
+			break;
+		default:
+			streams_end(t, id);
+			model_touch(id, 1);
+			/* ended now, which makes it the newest of the ended */
+			model[n_model - 1].live = 0;
+		}
+		assert_int_equal(streams_live(t, UINT64_MAX), model_live());
+	}
+	streams_free(t);
+}
+
+static void test_idle_streams_end(void **state)
+{
+	struct timespec pause = { .tv_nsec = 20000000 };
+	struct streams *t;
+
+	assert_int_equal(streams_create(MAX, &t), 0);
+	streams_get(t, 1);
+	streams_get(t, 2);
+	nanosleep(&pause, NULL);
+	streams_get(t, 2);
+	streams_get(t, 3);
+	assert_int_equal(streams_live(t, 10000000), 2);
+	assert_false(streams_find(t, 1)->live);
+	assert_true(streams_find(t, 2)->live);
+	streams_free(t);
+}
+
+static void test_ends_stay_known(void **state)
+{
+	struct streams *t;
+
+	assert_int_equal(streams_create(MAX, &t), 0);
+	streams_end(t, 42);
+	assert_non_null(streams_find(t, 42));
+	assert_false(streams_find(t, 42)->live);
+	assert_false(streams_get(t, 42)->live);
+	streams_free(t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random_use),
+		cmocka_unit_test(test_idle_streams_end),
+		cmocka_unit_test(test_ends_stay_known),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
