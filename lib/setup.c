@@ -371,12 +371,12 @@ void sluice_detach(struct sluice_ep *ep)
 	ctx = ep->ctx;
 	__sluice_forget_kicks(ep);
 	/*
-	 * The kernel gives back what is held, hands our claims to others and completes our
-	 * parked commands. Those point to this structure, so it may have to outlive the call.
+	 * With its last mapping the endpoint is gone: the kernel gives back what is held, hands
+	 * our claims to others and completes our parked commands. Those point to this structure,
+	 * so it may have to outlive the call.
 	 */
-	ioctl(ep->fd, SLUICE_IOC_DETACH);
-	__sluice_send_forget(ep);
 	unmap(ep);
+	__sluice_send_forget(ep);
 	close(ep->fd);
 	unlink_ep(&ctx->eps, ep);
 	ep->detached = true;
