@@ -2,26 +2,29 @@
 /*
  * tokenizer_split.c - cut text into the pieces within which merging happens
  *
- * The patterns are those of the models' own tokenizers, with one change: PCRE2's \s lacks U+0085,
- * which the engine they were written for counts as white space.
+ * The patterns are those of the models' own tokenizers, with white space spelt out: PCRE2's \s also
+ * takes U+180E, which Unicode has not counted as white space since version 6.3.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "tokenizer_pvt.h"
 
-#define S	"[\\s\\x{85}]"
-#define NOT_S	"[^\\s\\x{85}]"
+#define SPACES \
+	"\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}" \
+	"\\x{3000}"
+#define S	"[" SPACES "]"
+#define NOT_S	"[^" SPACES "]"
+#define OTHER	"[^" SPACES "\\p{L}\\p{N}]"
 
 /* The pattern of GPT-2, also called byte-level. */
 #define GPT2_PATTERN \
-	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\x{85}\\p{L}\\p{N}]+|" \
-	S "+(?!" NOT_S ")|" S "+"
+	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?" OTHER "+|" S "+(?!" NOT_S ")|" S "+"
 
 /* Llama 3's; Qwen 2's differs in taking digits one by one. */
 #define LLAMA3_PATTERN(digits) \
-	"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
-	"| ?[^\\s\\x{85}\\p{L}\\p{N}]+[\\r\\n]*|" S "*[\\r\\n]+|" S "+(?!" NOT_S ")|" S "+"
+	"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?" OTHER \
+	"+[\\r\\n]*|" S "*[\\r\\n]+|" S "+(?!" NOT_S ")|" S "+"
 
 static const struct pretokenizer pretokenizers[] = {
 	{ "smollm", GPT2_PATTERN, true, false },
