@@ -212,17 +212,10 @@ static int sl_uring_kick(struct sl_endpoint *ep, struct io_uring_cmd *cmd)
 	return 0;
 }
 
-int sl_uring_cmd(struct io_uring_cmd *cmd, unsigned int flags)
+static int sl_uring_issue(struct sl_endpoint *ep, struct io_uring_cmd *cmd, unsigned int flags)
 {
-	struct sl_endpoint *ep = cmd->file->private_data;
-	int err;
+	int err = sl_endpoint_check(ep);
 
-	if (SL_HAS_CANCEL && flags & IO_URING_F_CANCEL) {
-		if (!sl_cancel_wait(ep->stage, cmd))
-			sl_send_cancel(ep->stage, cmd);
-		return 0;
-	}
-	err = sl_endpoint_check(ep);
 	if (err)
 		return err;
 	switch (cmd->cmd_op) {
@@ -235,4 +228,22 @@ int sl_uring_cmd(struct io_uring_cmd *cmd, unsigned int flags)
 	default:
 		return -ENOTTY;
 	}
+}
+
+int sl_uring_cmd(struct io_uring_cmd *cmd, unsigned int flags)
+{
+	struct sl_endpoint *ep = cmd->file->private_data;
+	int ret;
+
+	if (SL_HAS_CANCEL && flags & IO_URING_F_CANCEL) {
+		if (!sl_cancel_wait(ep->stage, cmd))
+			sl_send_cancel(ep->stage, cmd);
+		return 0;
+	}
+	ret = sl_uring_issue(ep, cmd, flags);
+	if (ret != -EAGAIN)
+		return ret;
+	/* Returned, it would send the command to a worker, and later ones would overtake it. */
+	sl_uring_complete(cmd, ret);
+	return -EIOCBQUEUED;
 }

@@ -360,7 +360,7 @@ struct sluice_wait_ioctl {
 
 /* struct sluice_send.flags */
 #define SLUICE_SEND_ACCEPT	(1u << 0)	/* complete when accepted, not when acknowledged */
-#define SLUICE_SEND_TRACK	(1u << 1)	/* sole producer: ticket is published already, complete on its ACK */
+#define SLUICE_SEND_TRACK	(1u << 1)	/* sole producer: about to publish @ticket itself, complete on its ACK */
 #define SLUICE_SEND_BUFFER	(1u << 2)	/* payload is in buffer @buf, held by the caller */
 #define SLUICE_SEND_ALL		(SLUICE_SEND_ACCEPT | SLUICE_SEND_TRACK | SLUICE_SEND_BUFFER)
 
