@@ -118,42 +118,59 @@ static int put_value(struct expand *e, const char *key, const char *fallback, FI
 	return -ENOENT;
 }
 
-static int expand_into(struct expand *e, const char *text, FILE *out, int depth, char *why)
+/* "KEY" or "KEY:-default": cut in two. False: it is neither. */
+static bool split(char *key, const char **fallback)
 {
 	static const char name[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
-	const char *dollar, *end;
+	size_t length = strspn(key, name);
 
-	for (; (dollar = strchr(text, '$')); text = end) {
-		char *key, *fallback = NULL;
-		int err;
+	*fallback = NULL;
+	if (length && !strncmp(key + length, ":-", 2)) {
+		key[length] = 0;
+		*fallback = key + length + 2;
+	}
+	return length && !key[length];
+}
 
-		fwrite(text, 1, dollar - text, out);
-		end = dollar + 2;
-		if (dollar[1] == '$') {
-			fputc('$', out);
-			continue;
-		}
-		end = dollar[1] == '{' ? strchr(dollar, '}') : NULL;
-		key = end ? strndup(dollar + 2, end - dollar - 2) : NULL;
-		if (key && key[0] && (fallback = key + strspn(key, name)) && !strncmp(fallback, ":-", 2)) {
-			*fallback = 0;
-			fallback += 2;
-		} else if (!key || !key[0] || *fallback) {
-			free(key);
-			snprintf(why, CTL_WHY_MAX,
-				 "'%.32s': write ${KEY}, ${KEY:-default}, or $$ for a dollar sign", dollar);
-			return -EINVAL;
-		} else {
-			fallback = NULL;
-		}
-		end++;
+/* One ${...}; *text is moved behind it. */
+static int expand_one(struct expand *e, const char **text, FILE *out, int depth, char *why)
+{
+	const char *end = strchr(*text, '}'), *fallback;
+	char *key = end ? strndup(*text + 2, end - *text - 2) : NULL;
+	int err;
+
+	if (key && split(key, &fallback)) {
 		err = put_value(e, key, fallback, out, depth, why);
-		free(key);
-		if (err)
-			return err;
+		*text = end + 1;
+	} else {
+		snprintf(why, CTL_WHY_MAX,
+			 "'%.32s': write ${KEY}, ${KEY:-default}, or $${ for just these characters", *text);
+		err = -EINVAL;
+	}
+	free(key);
+	return err;
+}
+
+static int expand_into(struct expand *e, const char *text, FILE *out, int depth, char *why)
+{
+	const char *dollar;
+	int err = 0;
+
+	while (!err && (dollar = strchr(text, '$'))) {
+		fwrite(text, 1, dollar - text, out);
+		text = dollar;
+		if (!strncmp(text, "$${", 3)) {
+			fputs("${", out);
+			text += 3;
+		} else if (!strncmp(text, "${", 2)) {
+			err = expand_one(e, &text, out, depth, why);
+		} else {
+			fputc('$', out);
+			text++;
+		}
 	}
 	fputs(text, out);
-	return 0;
+	return err;
 }
 
 int expand_text(struct expand *e, const char *text, char **out, char *why)

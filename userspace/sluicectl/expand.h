@@ -19,7 +19,7 @@ int expand_default(struct expand *e, const char *key, const char *value);
 
 /**
  * expand_text() - put the values in
- * @text:	"$$" stands for a dollar sign
+ * @text:	"$${" stands for "${"; any other dollar sign for itself
  * @out:	allocated
  * @why:	out: CTL_WHY_MAX bytes, the reason
  *

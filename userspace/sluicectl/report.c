@@ -14,18 +14,19 @@
 
 #define CONTROL_NODE "/dev/sluice/control"
 
+/* One write, so that lines of several processes do not mix. */
 void ctl_error(const char *format, ...)
 {
+	char *text;
 	va_list args;
 
 	fflush(stdout);
-	flockfile(stderr);
-	fputs("sluicectl: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	if (vasprintf(&text, format, args) >= 0) {
+		fprintf(stderr, "sluicectl: %s\n", text);
+		free(text);
+	}
 	va_end(args);
-	fputc('\n', stderr);
-	funlockfile(stderr);
 }
 
 static bool module_loaded(void)
