@@ -469,7 +469,7 @@ int main(void)
 	mkdir("/sys", 0755);
 	if (access("/sys/class", F_OK))
 		try_mount("sysfs", "sysfs", "/sys", "");
-	mux_init(&mux, open_channel());
+	mux_init(&mux, open_channel(), false);
 	mux.control = control;
 	switch_root();
 	mount_system();

@@ -10,11 +10,14 @@
  * mux_init() - Prepare a multiplexer without streams.
  * @mux: memory of the caller
  * @chan: non-blocking descriptor of the channel; stays the caller's
+ * @host: this is the host's end
  */
-void mux_init(struct mux *mux, int chan)
+void mux_init(struct mux *mux, int chan, bool host)
 {
 	memset(mux, 0, sizeof(*mux));
 	mux->chan = chan;
+	mux->host = host;
+	mux->line = MUX_LINE;
 	for (int i = 0; i < MUX_STREAMS; i++)
 		mux->stream[i].fd = -1;
 }
@@ -214,6 +217,10 @@ static void dispatch(struct mux *mux, const struct mux_frame *frame, const char 
 		if (stream->fd >= 0 && !stream->sink)
 			source_end(mux, nr);
 		break;
+	case MUX_TAKEN:
+		if (frame->len == sizeof(uint32_t))
+			mux->line += mux_u32(data);
+		break;
 	default:
 		mux->control(mux, frame, data);
 	}
@@ -231,11 +238,14 @@ static void chan_read(struct mux *mux)
 		return;
 	}
 	mux->in_len += len;
+	mux->taken += len;
+	if (!mux->host && !mux_send_u32(mux, MUX_TAKEN, 0, mux->taken))
+		mux->taken = 0;
 	while (mux->in_len - used >= sizeof(struct mux_frame)) {
 		struct mux_frame frame;
 
 		memcpy(&frame, mux->in + used, sizeof(frame));
-		if (!frame.type || frame.type > MUX_FAIL || frame.len > MUX_PAYLOAD) {
+		if (!frame.type || frame.type > MUX_TAKEN || frame.len > MUX_PAYLOAD) {
 			mux->dead = true;
 			return;
 		}
@@ -250,12 +260,18 @@ static void chan_read(struct mux *mux)
 
 static void chan_write(struct mux *mux)
 {
-	ssize_t len = write(mux->chan, mux->out + mux->out_head, mux->out_tail - mux->out_head);
+	size_t want = mux->out_tail - mux->out_head;
+	ssize_t len;
 
-	if (len > 0)
+	if (mux->host && want > mux->line)
+		want = mux->line;
+	len = write(mux->chan, mux->out + mux->out_head, want);
+	if (len > 0) {
 		mux->out_head += len;
-	else if (len < 0 && errno != EINTR && errno != EAGAIN)
+		mux->line -= mux->host ? len : 0;
+	} else if (len < 0 && errno != EINTR && errno != EAGAIN) {
 		mux->dead = true;
+	}
 }
 
 static short stream_events(struct mux *mux, const struct mux_stream *stream)
@@ -284,7 +300,7 @@ int mux_poll(struct mux *mux, int extra_fd, int timeout_ms)
 		pfd[i] = (struct pollfd){ .fd = events ? stream->fd : -1, .events = events };
 	}
 	pfd[MUX_STREAMS] = (struct pollfd){ .fd = mux->dead ? -1 : mux->chan, .events = POLLIN };
-	if (mux->out_head != mux->out_tail)
+	if (mux->out_head != mux->out_tail && (!mux->host || mux->line))
 		pfd[MUX_STREAMS].events |= POLLOUT;
 	pfd[MUX_STREAMS + 1] = (struct pollfd){ .fd = extra_fd, .events = POLLIN };
 

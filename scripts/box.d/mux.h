@@ -17,6 +17,12 @@
 #define MUX_WINDOW	65536u		/* bytes of one stream on their way */
 #define MUX_PAYLOAD	4096u		/* most bytes in one frame; also what a ready pipe takes */
 #define MUX_OUT		(8 * MUX_WINDOW)
+/*
+ * Most bytes from host to guest that the guest has not read. A UML serial line whose buffer of
+ * 4096 bytes fills up stops for good (line_throttle() removes the descriptor from epoll and
+ * nothing adds it again), so it must never fill up.
+ */
+#define MUX_LINE	3072u
 
 enum mux_type {
 	MUX_DATA = 1,	/* stream bytes */
@@ -31,6 +37,7 @@ enum mux_type {
 	MUX_WINSIZE,	/* host: u32, rows << 16 | columns */
 	MUX_EXIT,	/* guest: u32, exit status of the command */
 	MUX_FAIL,	/* guest: text, why the command could not be started */
+	MUX_TAKEN,	/* guest: u32, bytes read from the channel, see MUX_LINE */
 };
 
 struct mux_frame {
@@ -54,6 +61,9 @@ struct mux_stream {
 struct mux {
 	int chan;		/* the channel, non-blocking; owned by the caller */
 	bool dead;		/* the channel has ended or broken */
+	bool host;		/* this is the host's end */
+	uint32_t line;		/* host: bytes that the line still takes */
+	uint32_t taken;		/* guest: bytes read and not reported yet */
 	struct mux_stream stream[MUX_STREAMS];
 	size_t in_len, out_head, out_tail;
 	char in[sizeof(struct mux_frame) + MUX_PAYLOAD];
@@ -62,7 +72,7 @@ struct mux {
 	void (*control)(struct mux *mux, const struct mux_frame *frame, const char *data);
 };
 
-void mux_init(struct mux *mux, int chan);
+void mux_init(struct mux *mux, int chan, bool host);
 void mux_source(struct mux *mux, int nr, int fd);
 void mux_sink(struct mux *mux, int nr, int fd);
 int mux_send(struct mux *mux, uint8_t type, uint8_t nr, const void *data, size_t len);

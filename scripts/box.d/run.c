@@ -347,7 +347,7 @@ int main(int argc, char **argv)
 	}
 	close(sock[1]);
 	fcntl(sock[0], F_SETFL, O_NONBLOCK);
-	mux_init(&mux, sock[0]);
+	mux_init(&mux, sock[0], true);
 	mux.control = control;
 	mux_sink(&mux, 1, fcntl(1, F_DUPFD_CLOEXEC, 3));
 	mux_sink(&mux, 2, fcntl(2, F_DUPFD_CLOEXEC, 3));
