@@ -22,8 +22,8 @@ usage_error() {
 module_series() {
 	case $box in
 	tcg | kvm) echo "${kernel:-6.1}" ;;
-	host) uname -r ;;
-	*) echo uml ;;
+	host) echo host ;;
+	*) [ "$kernel" = debug ] && echo debug || echo uml ;;
 	esac
 }
 
