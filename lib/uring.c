@@ -16,6 +16,7 @@
 #define CQ_ENTRIES	1024
 /* "For ever" has an end, so that a return without a completion tells a signal. */
 #define LONGEST_NS	3600000000000ull
+#define CLOCK_SLACK_NS	1000000ull
 
 /* What a completion is about: pointer and kind share user_data. */
 enum tag { TAG_NONE, TAG_WAIT, TAG_SEND, TAG_INTERRUPT, TAG_KICK, TAG_MASK = 7 };
@@ -53,8 +54,11 @@ int __sluice_uring_init(struct sluice_ctx *ctx)
 		if (ret)
 			continue;
 		/* Both are older than uring_cmd itself. */
-		if (p.features & IORING_FEAT_EXT_ARG && p.features & IORING_FEAT_CQE_SKIP)
+		if (p.features & IORING_FEAT_EXT_ARG && p.features & IORING_FEAT_CQE_SKIP) {
+			/* A child could do nothing with it but keep it alive. */
+			io_uring_ring_dontfork(&ctx->ring);
 			return 0;
+		}
 		io_uring_queue_exit(&ctx->ring);
 		ret = -ENOSYS;
 	}
@@ -256,6 +260,17 @@ int __sluice_uring_send(struct sluice_ctx *ctx, struct send_op *op)
 /* ----------------------------------------------------------------- wait --- */
 
 /*
+ * A call that submitted something and then slept tells how much it submitted, not why it woke.
+ * With nothing completed it was the time-out or a signal handler; our clock and the kernel's
+ * may differ a little, so that the last moment counts as the time-out.
+ */
+static bool came_early(u64 start, u64 rest)
+{
+	return __sluice_now() - start < rest - rest / 64 && rest > CLOCK_SLACK_NS &&
+	       __sluice_now() - start < rest - CLOCK_SLACK_NS;
+}
+
+/*
  * Submit what is queued and sleep until something completes: 0. -EAGAIN at the deadline,
  * -EINTR after a signal or sluice_interrupt().
  */
@@ -272,7 +287,7 @@ int __sluice_uring_wait(struct sluice_ctx *ctx, u64 deadline)
 	if (ret)
 		return ret;
 	for (;;) {
-		u64 now = deadline == DEADLINE_NEVER ? 0 : __sluice_now();
+		u64 now = __sluice_now();
 		u64 rest = deadline > now ? deadline - now : 0;
 		struct __kernel_timespec ts;
 
@@ -283,17 +298,13 @@ int __sluice_uring_wait(struct sluice_ctx *ctx, u64 deadline)
 		ret = io_uring_submit_and_wait_timeout(&ctx->ring, &cqe, 1, &ts, NULL);
 		if (reap(ctx))
 			return interrupted(ctx) ? -EINTR : 0;
-		if (ret == -ETIME || ret == -EAGAIN) {
-			if (deadline != DEADLINE_NEVER && __sluice_now() >= deadline)
-				return -EAGAIN;
-			continue;
-		}
-		if (ret == -EBUSY)
-			continue;
-		/* It submitted something and came back with nothing: a signal handler ran. */
-		if (ret >= 0 || ret == -EINTR)
+		if (deadline != DEADLINE_NEVER && __sluice_now() >= deadline)
+			return -EAGAIN;
+		if (ret == -EINTR || (ret >= 0 && came_early(now, rest)))
 			return -EINTR;
-		return __sluice_err(ret, "context: io_uring cannot wait: %s", strerror(-ret));
+		if (ret < 0 && ret != -ETIME && ret != -EAGAIN && ret != -EBUSY)
+			return __sluice_err(ret, "context: io_uring cannot wait: %s",
+					    strerror(-ret));
 	}
 }
 
