@@ -27,6 +27,7 @@
 #define STATUS_TIMEOUT	124	/* as timeout(1) */
 #define STATUS_FAULT	70	/* EX_SOFTWARE: the kernel inside misbehaved */
 #define STATUS_BOX	125	/* the box itself failed, the command did not run */
+#define LEAK_SECONDS	60	/* more of that for a search for leaks */
 #define STOP_SECONDS	20	/* from the command's end until the machine is off */
 #define GRACE_SECONDS	5	/* from SIGTERM or SIGHUP until the machine is ended */
 
@@ -45,6 +46,7 @@ static struct mux mux;
 static enum phase phase = BOOTING;
 static double deadline;		/* 0: none */
 static int status = STATUS_BOX;
+static int stop_seconds = STOP_SECONDS;
 static int stopped_by;		/* signal that ended us before the command did */
 static bool terminal_in, raw;
 static struct termios saved_tio;
@@ -155,7 +157,7 @@ static void control(struct mux *m, const struct mux_frame *frame, const char *da
 	case MUX_EXIT:
 		status = mux_u32(data);
 		phase = STOPPING;
-		set_deadline(STOP_SECONDS);
+		set_deadline(stop_seconds);
 		if (m->stream[0].fd >= 0)
 			close(m->stream[0].fd);
 		m->stream[0].fd = -1;
@@ -163,7 +165,7 @@ static void control(struct mux *m, const struct mux_frame *frame, const char *da
 	case MUX_FAIL:
 		fprintf(stderr, "box: %.*s\n", frame->len, data);
 		phase = FAILED;
-		set_deadline(STOP_SECONDS);
+		set_deadline(stop_seconds);
 		break;
 	}
 }
@@ -286,7 +288,8 @@ static void parse_options(int argc, char **argv, struct keeper *keeper)
 		{ "setenv", 1, NULL, 'e' }, { "faults", 1, NULL, 'f' }, { "known", 1, NULL, 'k' },
 		{ "log", 1, NULL, 'l' }, { "boot-timeout", 1, NULL, 'b' },
 		{ "timeout", 1, NULL, 't' }, { "map-lock", 1, NULL, 'M' },
-		{ "map-count", 1, NULL, 'C' }, { "verbose", 0, NULL, 'V' }, { NULL, 0, NULL, 0 },
+		{ "map-count", 1, NULL, 'C' }, { "verbose", 0, NULL, 'V' },
+		{ "leaks", 0, NULL, 'L' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -310,6 +313,7 @@ static void parse_options(int argc, char **argv, struct keeper *keeper)
 		case 't': opt.run_seconds = atoi(optarg); break;
 		case 'M': keeper->map_lock = optarg; break;
 		case 'C': keeper->map_count = atol(optarg); break;
+		case 'L': spec_pair("leaks", "1"); stop_seconds += LEAK_SECONDS; break;
 		case 'V': keeper->verbose = true; break;
 		default: exit(STATUS_BOX);
 		}

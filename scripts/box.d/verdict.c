@@ -12,6 +12,7 @@
 
 #define PATTERNS_MAX	64
 #define SHOW_BEFORE	3
+#define KNOWN_LINES	5
 #define SHOW_AFTER	60
 #define START_MARK	"sluice-box: command starts"
 
@@ -99,6 +100,15 @@ static void show(char **lines, int from, int to, int nr)
 		fprintf(stderr, "  %s\n", lines[i]);
 }
 
+/* What was wrong may stand a few lines below the headline. */
+static bool is_known(char **lines, int at, int nr, const struct patterns *known)
+{
+	for (int i = at; i < nr && i < at + KNOWN_LINES; i++)
+		if (matches(known, lines[i]))
+			return true;
+	return false;
+}
+
 static int first_fault(char **lines, int nr, const struct patterns *faults,
 		       const struct patterns *known)
 {
@@ -107,7 +117,7 @@ static int first_fault(char **lines, int nr, const struct patterns *faults,
 	for (int i = 0; i < nr; i++) {
 		if (strstr(lines[i], START_MARK))
 			booting = false;
-		else if (matches(faults, lines[i]) && !(booting && matches(known, lines[i])))
+		else if (matches(faults, lines[i]) && !(booting && is_known(lines, i, nr, known)))
 			return i;
 	}
 	return -1;
