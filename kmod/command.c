@@ -139,7 +139,7 @@ SL_URING_CALLBACK(sl_uring_done, cmd, flags)
 	sl_cmd_done(cmd, pdu->result, flags);
 }
 
-/** sl_uring_complete() - by the one who took it off its list; from any context that may not sleep */
+/** sl_uring_complete() - by the one who took it off its list; does not sleep */
 void sl_uring_complete(struct io_uring_cmd *cmd, int result)
 {
 	struct sl_pdu *pdu = (struct sl_pdu *)cmd->pdu;
@@ -179,12 +179,16 @@ static int sl_uring_wait(struct sl_endpoint *ep, struct io_uring_cmd *cmd, unsig
 	w->deadline = jiffies + SL_PARK_MAX;
 	io_uring_cmd_mark_cancelable(cmd, flags);
 	err = sl_park(s, w);
-	if (err != -EIOCBQUEUED)
+	if (err != -EIOCBQUEUED) {
 		kfree(w);
-	else if (READ_ONCE(ep->dead))
+		/* Returned, it would stay on io_uring's list of cancelable commands. */
+		sl_cmd_done(cmd, err, flags);
+		err = -EIOCBQUEUED;
+	} else if (READ_ONCE(ep->dead)) {
 		sl_cancel_wait(s, cmd);	/* it died before the waiter was on the list */
-	else if (!SL_HAS_CANCEL)
+	} else if (!SL_HAS_CANCEL) {
 		sl_tick_start(s);
+	}
 	return err;
 }
 

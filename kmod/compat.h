@@ -13,7 +13,7 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 
-#if __has_include(<linux/io_uring/cmd.h>)
+#if __has_include("linux/io_uring/cmd.h")
 #include <linux/io_uring/cmd.h>
 #else
 #include <linux/io_uring.h>
@@ -21,9 +21,9 @@
 
 /* 6.2: the device of a devnode callback became const. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
-typedef const struct device sl_const_device;
+#define sl_const_device	const struct device
 #else
-typedef struct device sl_const_device;
+#define sl_const_device	struct device
 #endif
 
 /* 6.7: commands can be marked cancelable, and the cancellation comes to ->uring_cmd(). */

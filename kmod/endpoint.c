@@ -33,7 +33,7 @@ bool sl_endpoint_alive(struct sl_stage *s, u32 id)
 	struct sl_endpoint *ep;
 
 	lockdep_assert_held(&s->lock);
-	ep = idr_find(&s->endpoints, id);
+	ep = xa_load(&s->endpoints, id);
 	return ep && !ep->dead;
 }
 
@@ -73,6 +73,7 @@ void sl_endpoint_die(struct sl_endpoint *ep)
 		return;
 	WRITE_ONCE(ep->dead, true);
 	sl_count_members(s, ep->role, -1);
+	sl_info_keep(ep);
 	clear_bit(ep->index, s->indices);
 	s->counts.deaths++;
 	trace_sluice_death(s, ep->id, ep->role);
@@ -252,7 +253,7 @@ static int sl_attach_locked(struct sl_stage *s, struct sl_endpoint *ep)
 {
 	struct sluice_counters *counters;
 	unsigned long index;
-	int id, err;
+	int err;
 
 	if (s->closed)
 		return -ESHUTDOWN;
@@ -265,14 +266,14 @@ static int sl_attach_locked(struct sl_stage *s, struct sl_endpoint *ep)
 	if (err)
 		return err;
 	/* Cyclic, so that a number in a trace means one endpoint for a long time. */
-	id = idr_alloc_cyclic(&s->endpoints, ep, 1, SLOT_OWNER_KERNEL, GFP_KERNEL);
-	if (id < 0) {
+	err = xa_alloc_cyclic(&s->endpoints, &ep->id, ep, XA_LIMIT(1, SLOT_OWNER_KERNEL - 1),
+			      &s->next_id, GFP_KERNEL);
+	if (err < 0) {
 		if (s->sole == ep)
 			s->sole = NULL;
-		return id == -ENOSPC ? -EUSERS : id;
+		return err == -EBUSY ? -EUSERS : err;
 	}
 	set_bit(index, s->indices);
-	ep->id = id;
 	ep->index = index;
 	ep->mm = current->mm;
 	mmgrab(ep->mm);
@@ -412,7 +413,7 @@ static int sl_release(struct inode *inode, struct file *file)
 	mutex_lock(&s->lock);
 	sl_endpoint_die(ep);
 	if (ep->attached)
-		idr_remove(&s->endpoints, ep->id);
+		xa_erase(&s->endpoints, ep->id);
 	mutex_unlock(&s->lock);
 	sl_unpark(s, &ep->poll);
 	if (ep->attached) {

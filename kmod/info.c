@@ -50,7 +50,6 @@ static void sl_info_slot(struct sluice_info *info, u64 w)
 
 static void sl_info_slots(struct sl_stage *s, struct sluice_info *info)
 {
-	u64 now = ktime_get_ns();
 	u32 i;
 
 	for (i = 0; sl_next_slot(s, &i); i++) {
@@ -61,8 +60,8 @@ static void sl_info_slots(struct sl_stage *s, struct sluice_info *info)
 		if (slot_state(w) == SLOT_FREE)
 			continue;
 		sh = sl_shadow(s, i, slot_lap(w));	/* seen now, if not before */
-		if (sh && now - sh->seen > info->oldest_age_ns)
-			info->oldest_age_ns = now - sh->seen;
+		if (sh)
+			info->oldest_age_ns = max(info->oldest_age_ns, ktime_get_ns() - sh->seen);
 	}
 	for (i = 0; i < s->nbufs; i++) {
 		u64 *word = sl_buffer_word(s, i, false);
@@ -87,15 +86,39 @@ static void sl_info_counts(struct sl_stage *s, struct sluice_info *info)
 	info->kicks = c->kicks;
 	info->sends = c->sends;
 	info->lies = c->lies;
+	info->published = c->published;
+	info->claimed_total = c->claimed;
+	info->acked = c->acked;
+	info->stale = c->stale;
+	info->bytes = c->bytes;
 }
 
-/* Sums of what endpoints say of themselves; the dead took theirs along. */
+/** sl_info_keep() - an endpoint goes, what it said of itself stays in the sums */
+void sl_info_keep(struct sl_endpoint *ep)
+{
+	const struct sluice_counters *c = sl_endpoint_counters(ep->stage, ep->index);
+	struct sl_counts *sum = &ep->stage->counts;
+
+	lockdep_assert_held(&ep->stage->lock);
+	if (!c)
+		return;
+	sum->stale += READ_ONCE(c->stale);
+	if (ep->role == SLUICE_PRODUCER) {
+		sum->published += READ_ONCE(c->messages);
+		sum->bytes += READ_ONCE(c->bytes);
+	} else {
+		sum->claimed += READ_ONCE(c->messages);
+		sum->acked += READ_ONCE(c->acked);
+	}
+}
+
+/* Sums of what endpoints say of themselves. */
 static void sl_info_endpoints(struct sl_stage *s, struct sluice_info *info)
 {
 	struct sl_endpoint *ep;
-	int id;
+	unsigned long id;
 
-	idr_for_each_entry(&s->endpoints, ep, id) {
+	xa_for_each(&s->endpoints, id, ep) {
 		const struct sluice_counters *c = sl_endpoint_counters(s, ep->index);
 
 		if (ep->dead || !c)
@@ -157,9 +180,9 @@ int sl_stage_info(struct sl_stage *s, struct sluice_info *info)
 static struct sl_endpoint *sl_endpoint_after(struct sl_stage *s, u32 index)
 {
 	struct sl_endpoint *ep, *best = NULL;
-	int id;
+	unsigned long id;
 
-	idr_for_each_entry(&s->endpoints, ep, id)
+	xa_for_each(&s->endpoints, id, ep)
 		if (!ep->dead && ep->index >= index && (!best || ep->index < best->index))
 			best = ep;
 	return best;

@@ -30,7 +30,6 @@
 #include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/fs.h>
-#include <linux/idr.h>
 #include <linux/kref.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -50,7 +49,7 @@ struct sl_stage;
 
 #define SL_SLOTS_PER_PAGE	(PAGE_SIZE / sizeof(struct sluice_slot))
 #define SL_FIRST_MINOR_STAGE	1
-#define SL_MINORS		(1 << 16)
+#define SL_MINORS		BIT(16)
 /* A command that nothing can cancel may not stay parked for longer (6.1). */
 #define SL_PARK_MAX		(5 * HZ)
 /* An uncharged "busy" is not given back at once, or two busy consumers spin. */
@@ -112,10 +111,12 @@ struct sl_shadow {
 	u16	reason;
 };
 
-/* The kernel's counters of a stage, reported by SLUICE_IOC_INFO. Under stage->lock or racy by one. */
+/* The kernel's counters of a stage, for SLUICE_IOC_INFO. Under stage->lock, or racy by one. */
 struct sl_counts {
 	u64	redelivered, discarded, timeouts, nacks, deaths, evictions;
 	u64	dead_letters, dead_dropped, wakes, kicks, sends, lies;
+	/* what endpoints that are gone said of themselves */
+	u64	published, claimed, acked, stale, bytes;
 };
 
 struct sl_stage {
@@ -139,8 +140,9 @@ struct sl_stage {
 	struct sl_region	payload;
 	atomic_long_t		resident;	/* pages of both */
 
-	struct mutex		lock;
-	struct idr		endpoints;	/* id -> struct sl_endpoint */
+	struct mutex		lock;		/* endpoints, queue, shadow, tail */
+	struct xarray		endpoints;	/* id -> struct sl_endpoint */
+	u32			next_id;
 	DECLARE_BITMAP(indices, SLUICE_MAX_ENDPOINTS);
 	u32			producers, consumers;
 	struct sl_endpoint	*sole;		/* until its last mapping is gone (P20) */
@@ -157,7 +159,7 @@ struct sl_stage {
 	struct delayed_work	tick;
 	struct sl_counts	counts;
 
-	spinlock_t		wait_lock;
+	spinlock_t		wait_lock;	/* sleepers and their counts in the hints */
 	struct list_head	sleepers;	/* struct sl_waiter */
 	wait_queue_head_t	pollq;
 };
@@ -186,6 +188,7 @@ struct sl_shadow *sl_shadow(struct sl_stage *s, u32 index, u64 lap);
 
 int sl_stage_info(struct sl_stage *s, struct sluice_info *info);
 int sl_endpoint_info(struct sl_stage *s, struct sluice_endpoint_info *info);
+void sl_info_keep(struct sl_endpoint *ep);
 
 /* ----------------------------------------------------------- endpoint.c --- */
 
@@ -228,7 +231,7 @@ struct sl_endpoint {
 	u32			own_maps, all_maps;
 	struct address_space	mapping;
 	struct sl_waiter	poll;
-	struct mutex		read_lock;
+	struct mutex		read_lock;	/* one read(2) at a time: cursor, generation */
 	u64			cursor;
 	u32			generation;
 };
@@ -313,7 +316,7 @@ void sl_queue_close(struct sl_stage *s);
 void sl_reap(struct sl_stage *s, u32 id, bool was_sole);
 bool sl_reap_slot(struct sl_stage *s, u32 index, u64 word, bool charge);
 bool sl_next_slot(struct sl_stage *s, u32 *index);
-bool sl_reap_buffers(struct sl_stage *s, u32 sole_id);
+bool sl_reap_buffers(struct sl_stage *s, u32 sole_id, bool *freed);
 
 /* -------------------------------------------------------------- retry.c --- */
 

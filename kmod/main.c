@@ -180,5 +180,5 @@ module_init(sluice_init);
 module_exit(sluice_exit);
 
 MODULE_AUTHOR("The sluice developers");
-MODULE_DESCRIPTION("Lock-free message rings between processes, with acknowledgement and redelivery");
+MODULE_DESCRIPTION("Lock-free message rings between processes, acknowledged and redelivered");
 MODULE_LICENSE("GPL");

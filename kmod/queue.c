@@ -115,7 +115,7 @@ void sl_queue_check(struct sl_stage *s)
 	}
 }
 
-/** sl_queue_dead() - @ticket is a dead letter: its sender learns why (P16); before its slot is freed */
+/** sl_queue_dead() - @ticket is a dead letter: tell its sender, before the slot is freed (P16) */
 void sl_queue_dead(struct sl_stage *s, u64 ticket, int reason)
 {
 	struct sl_send *e, *next;
@@ -231,8 +231,10 @@ static int sl_send_payload(struct sl_endpoint *ep, const struct sluice_send *arg
 	if (err)
 		return err;
 	err = sl_region_copy_in(&s->payload, (u64)m->buf * s->bufsize, from, arg->len);
-	if (err)
+	if (err) {
 		sl_buffer_drop(s, m->buf, ep->id);
+		sl_kick(s, SLUICE_KICK_ROOM);
+	}
 	return err;
 }
 
@@ -393,9 +395,16 @@ int sl_send(struct sl_endpoint *ep, const struct sluice_send *arg, struct io_uri
 	err = track ? sl_send_track(ep, e, arg->ticket) : sl_send_enqueue(ep, e);
 	mutex_unlock(&s->lock);
 	/* a buffer that was taken for it and that the queue did not */
-	if (err < 0 && buf != SLUICE_NO_BUFFER)
+	if (err < 0 && buf != SLUICE_NO_BUFFER) {
 		sl_buffer_drop(s, buf, ep->id);
+		sl_kick(s, SLUICE_KICK_ROOM);
+	}
 	sl_tick_start(s);
+	if (err < 0 && cmd && !accept) {
+		/* Returned, it would stay on io_uring's list of cancelable commands. */
+		sl_cmd_done(cmd, err, issue_flags);
+		return -EIOCBQUEUED;
+	}
 	if (err < 0 || accept)
 		return err;
 	return cmd ? -EIOCBQUEUED : sl_send_wait(s, &done, &result);

@@ -124,10 +124,11 @@ static bool sl_buffer_left(struct sl_stage *s, u64 word, bool sole_died)
 /**
  * sl_reap_buffers() - buffers that nobody living holds come home
  * @sole_id:	the sole producer that just died, or 0
+ * @freed:	out: set when some did, and who waits for one should look
  *
  * Return: true when some have to wait, for a device that still uses them.
  */
-bool sl_reap_buffers(struct sl_stage *s, u32 sole_id)
+bool sl_reap_buffers(struct sl_stage *s, u32 sole_id, bool *freed)
 {
 	bool left = false;
 	u32 i;
@@ -144,11 +145,11 @@ bool sl_reap_buffers(struct sl_stage *s, u32 sole_id)
 			if (sl_buffer_pinned(s, i))
 				left = true;
 			else
-				sl_cas(word, w, buf_word(0, BUF_FREE));
+				*freed |= sl_cas(word, w, buf_word(0, BUF_FREE));
 			break;
 		case BUF_SENT:
 			if (sl_buffer_left(s, w, sole_id))
-				buf_free_sent(word, buf_who(w));
+				*freed |= buf_free_sent(word, buf_who(w)) == SLOT_OK;
 			break;
 		case BUF_FREE:
 		case BUF_QUEUED:
@@ -166,9 +167,11 @@ bool sl_reap_buffers(struct sl_stage *s, u32 sole_id)
  */
 void sl_reap(struct sl_stage *s, u32 id, bool was_sole)
 {
+	bool freed = false;
+
 	lockdep_assert_held(&s->lock);
 	sl_reap_slots(s, id);
-	if (sl_reap_buffers(s, was_sole ? id : 0))
+	if (sl_reap_buffers(s, was_sole ? id : 0, &freed))
 		sl_tick_start(s);
 	sl_ring_find_tail(s);
 	sl_queue_pump(s);

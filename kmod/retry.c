@@ -302,8 +302,8 @@ static unsigned long sl_tick_period(const struct sl_stage *s)
 /** sl_tick_start() - somebody is awake, or something is outstanding */
 void sl_tick_start(struct sl_stage *s)
 {
-	if (!delayed_work_pending(&s->tick))
-		queue_delayed_work(sl_workqueue, &s->tick, sl_tick_period(s));
+	/* A full barrier on the pending bit: a tick that is deciding to stop is queued again. */
+	queue_delayed_work(sl_workqueue, &s->tick, sl_tick_period(s));
 }
 
 static void sl_tick_writing(struct sl_stage *s, u32 index, u64 w, struct sl_shadow *sh,
@@ -315,7 +315,7 @@ static void sl_tick_writing(struct sl_stage *s, u32 index, u64 w, struct sl_shad
 	if (owner != SLOT_OWNER_KERNEL && sl_endpoint_alive(s, owner)) {
 		if (t->now - sh->since < s->write_timeout_ns)
 			return;
-		ep = idr_find(&s->endpoints, owner);
+		ep = xa_load(&s->endpoints, owner);
 		sl_endpoint_evict(ep);	/* reaps this slot too */
 		return;
 	}
@@ -420,7 +420,7 @@ void sl_tick(struct work_struct *work)
 		sl_tick_slot(s, i, sl_slot_word(s, i), &t);
 	sl_queue_pump(s);
 	sl_queue_check(s);
-	pinned = sl_reap_buffers(s, 0);
+	pinned = sl_reap_buffers(s, 0, &t.changed);
 	if (t.changed)
 		sl_generation(s);
 	stop = !pinned && sl_tick_may_stop(s, &t);

@@ -165,8 +165,10 @@ static int sl_write_buffer(struct file *file, struct sl_endpoint *ep, const char
 	if (err)
 		return err;
 	err = sl_region_copy_in(&s->payload, (u64)m->buf * s->bufsize, from, m->len);
-	if (err)
+	if (err) {
 		sl_buffer_drop(s, m->buf, ep->id);
+		sl_kick(s, SLUICE_KICK_ROOM);
+	}
 	return err;
 }
 

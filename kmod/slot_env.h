@@ -10,10 +10,11 @@
 
 #define SL_ASSERT(cond)			WARN_ON_ONCE(!(cond))
 #define sl_load(p)			READ_ONCE(*(p))
-#define sl_load_acquire(p)		smp_load_acquire(p)
-#define sl_store_release(p, v)		smp_store_release(p, v)
-#define sl_fence()			smp_mb()
-#define sl_fence_acquire()		smp_rmb()
+/* Which fence pairs with which is said where slot.h uses them. */
+#define sl_load_acquire(p)		smp_load_acquire(p)	/* (B) */
+#define sl_store_release(p, v)		smp_store_release(p, v)	/* (A) */
+#define sl_fence()			smp_mb()		/* (C), (D) */
+#define sl_fence_acquire()		smp_rmb()		/* (E) */
 
 static inline bool sl_cas(u64 *p, u64 old, u64 new)
 {

@@ -15,7 +15,7 @@
 #include "compat.h"
 #include "trace.h"
 
-DEFINE_MUTEX(sl_stages_lock);
+DEFINE_MUTEX(sl_stages_lock);	/* the table of stages: sl_stages, sl_names, sl_nstages */
 struct workqueue_struct *sl_workqueue;
 static DEFINE_XARRAY_ALLOC1(sl_stages);		/* minor -> stage */
 static DEFINE_HASHTABLE(sl_names, 10);
@@ -52,7 +52,7 @@ static void sl_stage_free(struct sl_stage *s)
 	xa_for_each(&s->shadow, i, shadow)
 		kfree(shadow);
 	xa_destroy(&s->shadow);
-	idr_destroy(&s->endpoints);
+	xa_destroy(&s->endpoints);
 	sl_region_destroy(&s->control);
 	sl_region_destroy(&s->payload);
 	free_page((unsigned long)s->hints);
@@ -177,7 +177,7 @@ static int sl_create_check(const struct sluice_create *c)
 		return -EINVAL;
 	if (c->max_attempts > SLUICE_MAX_ATTEMPTS || c->mode & ~0777)
 		return -EINVAL;
-	if (c->dead_slots > SLUICE_MAX_SLOTS || (c->dead_slots && c->dead_slots > SLUICE_MAX_BUFFERS))
+	if (c->dead_slots > SLUICE_MAX_BUFFERS)	/* each letter has one */
 		return -EINVAL;
 	/* the name of the dead-letter stage has to fit too */
 	if (c->dead_slots && n + sizeof(".dead") > SLUICE_NAME_MAX)
@@ -274,7 +274,7 @@ static struct sl_stage *sl_stage_alloc(const struct sluice_create *c)
 	}
 	kref_init(&s->ref);
 	mutex_init(&s->lock);
-	idr_init(&s->endpoints);
+	xa_init_flags(&s->endpoints, XA_FLAGS_ALLOC1);
 	xa_init(&s->shadow);
 	INIT_LIST_HEAD(&s->queue);
 	INIT_LIST_HEAD(&s->sent);
@@ -435,27 +435,32 @@ static void sl_stage_set_closed(struct sl_stage *s, bool closed)
 	sl_generation(s);
 }
 
+/*
+ * Closed first, then looked at: a producer that publishes after our look has seen
+ * the mark at its own look for sleepers (both sides fence, sl_generation()).
+ */
 static int sl_stage_drain(struct sl_stage *s, const struct sluice_destroy *d)
 {
 	u64 deadline = ktime_get_ns() + (u64)d->drain_ms * NSEC_PER_MSEC;
+	bool was_closed;
 	int err;
 
-	for (;;) {
-		mutex_lock(&s->lock);
-		err = sl_stage_may_go(s, d, deadline);
-		/* no new messages from here on; consumers go on */
-		if (s->closed != (!err || err == -EAGAIN))
-			sl_stage_set_closed(s, !s->closed);
+	mutex_lock(&s->lock);
+	was_closed = s->closed;
+	if (!was_closed)
+		sl_stage_set_closed(s, true);
+	while ((err = sl_stage_may_go(s, d, deadline)) == -EAGAIN) {
 		mutex_unlock(&s->lock);
-		if (err != -EAGAIN)
-			return err;
-		if (msleep_interruptible(5)) {
-			mutex_lock(&s->lock);
-			sl_stage_set_closed(s, false);
-			mutex_unlock(&s->lock);
-			return -EINTR;
-		}
+		if (msleep_interruptible(5))
+			err = -EINTR;
+		mutex_lock(&s->lock);
+		if (err == -EINTR)
+			break;
 	}
+	if (err && !was_closed)
+		sl_stage_set_closed(s, false);
+	mutex_unlock(&s->lock);
+	return err;
 }
 
 static void sl_stage_gone(struct sl_stage *s)
@@ -510,7 +515,7 @@ int sl_stage_destroy(const struct sluice_destroy *d)
 	}
 	mutex_unlock(&sl_stages_lock);
 	if (err)
-		goto out;
+		goto out;	/* somebody else destroyed it meanwhile */
 	trace_sluice_destroy(s);
 	sl_stage_gone(s);
 	if (s->dead)

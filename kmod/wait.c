@@ -137,7 +137,7 @@ static void sl_complete_waiter(struct sl_stage *s, struct sl_waiter *w, int resu
 	case SL_WAIT_TASK:
 		task = w->task;
 		w->result = result;
-		/* after this @w may be gone: it is on the sleeper's stack */
+		/* @result first, pairs with sl_sleep(); then @w may be gone from its stack */
 		smp_store_release(&w->task, NULL);
 		wake_up_process(task);
 		put_task_struct(task);
@@ -219,7 +219,7 @@ void sl_wake_expired(struct sl_stage *s)
 	sl_wake_list(s, &woken, -ETIME);
 }
 
-/** sl_cancel_wait() - io_uring gives up a parked WAIT; false when there is none (any more) */
+/** sl_cancel_wait() - io_uring gives up a parked WAIT; false when there is none any more */
 bool sl_cancel_wait(struct sl_stage *s, struct io_uring_cmd *cmd)
 {
 	struct sl_waiter *w, *found = NULL;
@@ -298,7 +298,8 @@ void sl_kick(struct sl_stage *s, u32 what)
 	s->counts.kicks++;
 	if (what & SLUICE_KICK_READY)
 		sl_wake(s, SLUICE_WAIT_READY, 0);
-	if (what & (SLUICE_KICK_ROOM | SLUICE_KICK_ACKED) && READ_ONCE(s->nqueue) + READ_ONCE(s->nsent)) {
+	if (what & (SLUICE_KICK_ROOM | SLUICE_KICK_ACKED) &&
+	    READ_ONCE(s->nqueue) + READ_ONCE(s->nsent)) {
 		mutex_lock(&s->lock);
 		sl_queue_pump(s);
 		sl_queue_check(s);
@@ -317,7 +318,7 @@ static int sl_sleep(struct sl_stage *s, struct sl_waiter *w, s64 timeout_ns)
 
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
-		if (!smp_load_acquire(&w->task))
+		if (!smp_load_acquire(&w->task))	/* pairs with sl_complete_waiter() */
 			break;
 		if (signal_pending(current))
 			err = -ERESTARTSYS;

@@ -220,7 +220,7 @@ struct sluice_destroy {
 enum sluice_health {
 	SLUICE_LIVE		= 0,
 	SLUICE_NO_CONSUMER	= 1,	/* messages wait, nobody is attached to claim */
-	SLUICE_STALLED		= 2,	/* a claim is older than ack_timeout, or the ring is full and does not move */
+	SLUICE_STALLED		= 2,	/* the oldest message is older than ack_timeout */
 	SLUICE_IDLE		= 3,	/* nobody attached, nothing in it */
 	SLUICE_CLOSING		= 4,
 };
@@ -269,7 +269,7 @@ struct sluice_info {
 /** struct sluice_endpoint_info - SLUICE_IOC_ENDPOINT: one attached endpoint */
 struct sluice_endpoint_info {
 	__u32	size;
-	__u32	index;			/* in: 0..SLUICE_MAX_ENDPOINTS - 1; the next used one is returned */
+	__u32	index;			/* in: where to look from; out: the one found */
 	char	name[SLUICE_NAME_MAX];
 	__u32	id;
 	__u32	role;			/* enum sluice_role */
@@ -330,9 +330,9 @@ struct sluice_attach {
 };
 
 /* struct sluice_wait.what; at least one */
-#define SLUICE_WAIT_READY	(1u << 0)	/* consumer: something to claim at or after cursor */
+#define SLUICE_WAIT_READY	(1u << 0)	/* consumer: something at or after cursor */
 #define SLUICE_WAIT_ROOM	(1u << 1)	/* producer: a free slot at cursor */
-#define SLUICE_WAIT_BUFFER	(1u << 2)	/* producer: a free buffer (and, with ROOM, a slot) */
+#define SLUICE_WAIT_BUFFER	(1u << 2)	/* producer: a free buffer, with ROOM a slot too */
 #define SLUICE_WAIT_ALL		(SLUICE_WAIT_READY | SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER)
 
 /**
@@ -355,12 +355,12 @@ struct sluice_wait {
 /* SLUICE_IOC_WAIT: the same, blocking, for those who may not use io_uring */
 struct sluice_wait_ioctl {
 	struct sluice_wait wait;
-	__s64	timeout_ns;		/* < 0: for ever; 0: only look (-EAGAIN), and arm poll() for this cursor */
+	__s64	timeout_ns;		/* < 0: for ever; 0: only look (-EAGAIN), and arm poll() */
 };
 
 /* struct sluice_send.flags */
 #define SLUICE_SEND_ACCEPT	(1u << 0)	/* complete when accepted, not when acknowledged */
-#define SLUICE_SEND_TRACK	(1u << 1)	/* sole producer: about to publish @ticket itself, complete on its ACK */
+#define SLUICE_SEND_TRACK	(1u << 1)	/* sole producer: it publishes @ticket itself */
 #define SLUICE_SEND_BUFFER	(1u << 2)	/* payload is in buffer @buf, held by the caller */
 #define SLUICE_SEND_ALL		(SLUICE_SEND_ACCEPT | SLUICE_SEND_TRACK | SLUICE_SEND_BUFFER)
 
@@ -400,7 +400,7 @@ struct sluice_send_cmd {
 
 /* SLUICE_CMD_KICK (8 of 16 bytes of sqe->cmd) and SLUICE_IOC_KICK (by value) */
 #define SLUICE_KICK_READY	(1u << 0)	/* after publish: somebody sleeps for messages */
-#define SLUICE_KICK_ROOM	(1u << 1)	/* after ack: somebody sleeps for room, or the kernel's queue has more */
+#define SLUICE_KICK_ROOM	(1u << 1)	/* after ack: somebody wants room */
 #define SLUICE_KICK_ACKED	(1u << 2)	/* after the ACK of messages with SLUICE_MSG_TELL */
 #define SLUICE_KICK_ALL		(SLUICE_KICK_READY | SLUICE_KICK_ROOM | SLUICE_KICK_ACKED)
 

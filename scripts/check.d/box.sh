@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# Suites that run in a box: the module in a kernel of its own.
+
+uml_ready() {
+	need kernel-uml
+	scripts/build-kmod uml >/dev/null || failed=$((failed + 1))
+	build tests
+}
+
+suite_selftests() {
+	uml_ready
+	tap selftests inbox --kind uml -- tests/selftests/run
+}
+
+suite_tools() {
+	uml_ready
+	tap tools inbox --kind uml -- tests/e2e/sluicectl_test.sh
+}
+
+suite_pipeline() {
+	uml_ready
+	need model
+	need venv e2e tests/e2e/requirements.txt
+	tap pipeline tests/e2e/pipeline_test.sh
+}
+
+suite_kill() {
+	uml_ready
+	need model
+	tap kill tests/e2e/kill_test.sh
+}
+
+suite_box() {
+	uml_ready
+	tap box tests/e2e/box_test.sh
+}
+
+# Debian's own kernels; slow in software, so models are tiny and tests are chosen.
+suite_tcg() {
+	need packages tcg
+	need kernel-tcg 6.1 headers 6.1
+	scripts/build-kmod 6.1 >/dev/null || failed=$((failed + 1))
+	build tests
+	tap tcg-6.1 inbox --kind tcg --kernel 6.1 -- tests/selftests/run
+}
+
+suite_kernels() {
+	local kernel
+	need packages tcg
+	build tests
+	for kernel in 6.1 6.12 7.2; do
+		need kernel-tcg "$kernel" headers "$kernel"
+		scripts/build-kmod "$kernel" >/dev/null || failed=$((failed + 1))
+		BOX_TIMEOUT=3600 tap "tcg-$kernel" inbox --kind tcg --kernel "$kernel" -- tests/selftests/run
+	done
+}
+
+suite_debug() {
+	need kernel-debug
+	scripts/build-kmod debug >/dev/null || failed=$((failed + 1))
+	build tests
+	BOX_TIMEOUT=3600 tap debug inbox --kernel debug -- tests/selftests/run
+}
