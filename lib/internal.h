@@ -58,6 +58,8 @@ struct park {
 	int			result;
 };
 
+#define RECENT_BUFFERS	8
+
 enum { PARK_MAIN, PARK_BUFFER, PARKS };
 
 /**
@@ -67,6 +69,8 @@ enum { PARK_MAIN, PARK_BUFFER, PARKS };
  * @high:	consumer: the furthest cursor so far; a walk again starts one lap below it
  * @generation:	of the hints, read before the walk that brought the cursor here
  * @buffer_hint: where the scan for a free buffer begins
+ * @recent:	buffers taken lately, the last one first
+ * @nrecent:	how many
  * @reserved:	sole producer: between sluice_reserve() and sluice_publish()
  * @expect_ns:	how long waits take, on average; decides whether spinning pays
  * @waits:	how many there were
@@ -90,6 +94,8 @@ struct sluice_ep {
 	u32			bufsize;
 	u32			id;
 	u32			buffer_hint;
+	u32			recent[RECENT_BUFFERS];
+	u32			nrecent;
 	bool			sole;
 	bool			reserved;
 

@@ -28,23 +28,48 @@ static int must_produce(const struct sluice_ep *ep)
 
 /* -------------------------------------------------------------- buffers --- */
 
+/* Buffer @index was taken; it was number @at among the recent ones, or not among them. */
+static void buffer_taken(struct sluice_ep *ep, u32 index, u32 at)
+{
+	if (at == ep->nrecent && ep->nrecent < RECENT_BUFFERS)
+		ep->nrecent++;
+	if (at == RECENT_BUFFERS)
+		at--;
+	memmove(&ep->recent[1], &ep->recent[0], at * sizeof(ep->recent[0]));
+	ep->recent[0] = index;
+	if (ep->sending)
+		ep->sending[index] = NULL;
+}
+
+/*
+ * Those taken last come first: their pages are there and warm, and the pool does not become
+ * resident from end to end although only a few buffers are under way at a time.
+ */
 static int buffer_try(struct sluice_ep *ep, void *arg)
 {
-	u32 *index = arg, i = ep->buffer_hint, n;
+	u32 *index = arg, i, n;
 
 	if (unlikely(hint(&ep->hints->closed)))
 		return -ESHUTDOWN;
+	for (n = 0; n < ep->nrecent; n++) {
+		i = ep->recent[n];
+		if (buf_take(buffer_word(ep, i), ep->id) == SLOT_OK)
+			goto taken;
+	}
+	i = ep->buffer_hint;
 	for (n = 0; n < ep->nbufs; n++) {
 		i = i + 1 < ep->nbufs ? i + 1 : 0;
 		if (buf_take(buffer_word(ep, i), ep->id) == SLOT_OK) {
 			ep->buffer_hint = i;
-			if (ep->sending)
-				ep->sending[i] = NULL;
-			*index = i;
-			return 0;
+			n = ep->nrecent;
+			goto taken;
 		}
 	}
 	return -EAGAIN;
+taken:
+	buffer_taken(ep, i, n);
+	*index = i;
+	return 0;
 }
 
 static int take_buffer(struct sluice_ep *ep, u32 *index, u64 deadline)

@@ -305,6 +305,7 @@ static int open_and_attach(struct sluice_ep *ep, unsigned int flags)
 	if (ep->role == SLUICE_CONSUMER)
 		ep->ticket = ticket_add(ep->ticket, -(long long)ep->nslots, ep->order);
 	ep->high = ep->ticket;
+	ep->buffer_hint = ep->nbufs ? ep->nbufs - 1 : 0;
 	ep->generation = __atomic_load_n(&ep->hints->generation, __ATOMIC_ACQUIRE);
 	return 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Description: what is sent is claimed, whole and in order, through slots and buffers */
-#include "lib_common.h"
+#include "lib_ring.h"
 
 TEST_F(ring, small_message)
 {

@@ -2,7 +2,7 @@
 /* Description: waits end when there is something, at their deadline, or when interrupted */
 #include <poll.h>
 
-#include "lib_common.h"
+#include "lib_ring.h"
 
 #define LATE	(500 * MS)	/* what a busy machine may add to a time-out */
 
