@@ -5,8 +5,12 @@
 
 #include "vecmath.h"
 
-/* x86-64-v4 is AVX-512 (F, BW, CD, DQ, VL), v3 is AVX2 with FMA. */
-#if defined(__x86_64__) && !defined(__clang__)
+/*
+ * x86-64-v4 is AVX-512 (F, BW, CD, DQ, VL), v3 is AVX2 with FMA. Sanitizers cannot stand that the
+ * loader calls a function of ours, which chooses among the clones, before they are ready.
+ */
+#if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
+	!defined(__SANITIZE_THREAD__)
 #define MULTIVERSION \
 	__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
