@@ -19,16 +19,28 @@ suite_tools() {
 }
 
 suite_pipeline() {
+	local python model
 	uml_ready
 	need model
 	need venv e2e tests/e2e/requirements.txt
-	tap pipeline tests/e2e/pipeline_test.sh
+	python=$(scripts/setup --print venv-e2e)/bin/python
+	model=$(scripts/setup --print model)
+	say "reference answers (cached by content)"
+	if ! "$python" tests/e2e/pipeline_references.py --model "$model" \
+		--out "$logs/references.json" >"$logs/references.log" 2>&1; then
+		failed=$((failed + 1))
+		tail -n 5 "$logs/references.log"
+		return
+	fi
+	tap pipeline inbox --kind uml -- python3 tests/e2e/pipeline_test.py --model "$model" \
+		--references "$logs/references.json" --module "$(scripts/build-kmod --print uml)"
 }
 
 suite_kill() {
 	uml_ready
 	need model
-	tap kill tests/e2e/kill_test.sh
+	tap kill inbox --kind uml -- python3 tests/e2e/kill_test.py \
+		--model "$(scripts/setup --print model)" --module "$(scripts/build-kmod --print uml)"
 }
 
 suite_box() {
