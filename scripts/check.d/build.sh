@@ -7,13 +7,13 @@ suite_build() {
 	local kernel
 	for kernel in 6.1 6.12 7.2; do
 		need headers "$kernel"
-		tap "build-$kernel" tests/build/module.sh "$kernel"
+		tap "build-$kernel" tests/kbuild/module.sh "$kernel"
 	done
 	need kernel-uml
-	tap build-in-tree tests/build/in_tree.sh
+	tap build-in-tree tests/kbuild/in_tree.sh
 }
 
 suite_style() {
 	need kernel-tree
-	tap style tests/build/style.sh
+	tap style tests/kbuild/style.sh
 }

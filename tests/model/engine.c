@@ -161,8 +161,11 @@ static void initial_ring(u32 r)
 	}
 	*hint_at(H_TAIL) = C->first;
 	k->timer = 1;
+	k->tail = C->first;
 	for (i = 0; i < C->nactors; i++)
-		if (C->rings == 1 || C->role[i].program == STAGE || C->role[i].ring == r)
+		if (C->role[i].thread_of)
+			continue;
+		else if (C->rings == 1 || C->role[i].program == STAGE || C->role[i].ring == r)
 			k->alive |= 1u << i;
 	A->ring = 0;
 }
@@ -185,6 +188,7 @@ static void initial_state(void)
 	for (i = 0; i < C->nactors; i++) {
 		S->a[i].ring = C->role[i].ring;
 		S->a[i].cursor = C->first;
+		S->a[i].high = C->first;
 		if (C->role[i].program == NOBODY)
 			S->a[i].state = ACTOR_DONE;
 	}

@@ -207,28 +207,28 @@ static enum step reap_buffers(u32 id)
 	END
 }
 
-/* sl_ring_find_tail(): no ticket below the hint is FREE (P4) */
-static enum step find_tail(void)
+/* sl_ring_find_tail(): the newest ticket that was ever used, plus one (P4) */
+enum step find_tail(void)
 {
-	u64 w;
+	u64 w, next;
 
 	BEGIN(2)
-	STEP;
-	A->w = mem_load(hint_at(H_TAIL));
-	A->t = A->w;
+	A->t = ring()->tail;
 	for (A->i = 0; A->i < C->nslots; A->i++) {
 		STEP;
 		w = mem_load(word_at(A->i));
-		if (slot_state(w) == SLOT_FREE &&
-		    ticket_diff(word_ticket(w, A->i), A->t, C->order) < 0)
-			A->t = word_ticket(w, A->i);
+		/* FREE(t) was used up to t - N, the others up to t itself */
+		next = word_ticket(w, A->i);
+		if (slot_state(w) == SLOT_FREE)
+			next = next_ticket(next, -(long long)C->nslots);
+		next = next_ticket(next, 1);
+		if (ticket_diff(next, A->t, C->order) > 0)
+			A->t = next;
 	}
-	if (A->t != A->w) {
-		STEP;
-		mem_cas(hint_at(H_TAIL), A->w, A->t);
-	}
+	STEP;
+	ring()->tail = A->t;
+	plain_store(hint_at(H_TAIL), A->t);
 	A->i = 0;
-	A->w = 0;
 	A->t = 0;
 	END
 }
@@ -245,15 +245,14 @@ static enum step reap_ring(u32 id)
 	A->t = 0;
 	if (!MUT(reap_buffers_first))
 		CALL(reap_buffers(id));
-	if (!MUT(tail_no_recompute))
-		CALL(find_tail());
-	if (ring()->sole == id)
-		ring()->sole = 0;
-	if (!MUT(no_generation_reap))
-		CALL(generation());
+	CALL(find_tail());
 	CALL(pump());
 	if (!MUT(tell_not_at_death))
 		CALL(tell());
+	if (!MUT(no_generation_reap))
+		CALL(generation());
+	if (ring()->sole == id)
+		ring()->sole = 0;
 	END
 }
 
@@ -281,6 +280,7 @@ enum step reap(void)
 			STEP_WHEN(!(ring()->busy & 1u << me()) && !peek(hint_at(H_LOCK)));
 			kernel_lock(H_LOCK);
 		}
+		orphan(id);
 		CALL(reap_ring(id));
 		kernel_unlock(H_LOCK);
 	}
@@ -311,7 +311,7 @@ static void put_out(u32 id)
 
 	S->evictions--;
 	note("evicts ep %u", id);
-	if (!MUT(evict_no_zap)) {
+	if (!MUT(evict_no_zap) && !MUT(publish_no_check)) {
 		flush_all(late);
 		memset(late, 0, sizeof(*late));
 		late->state = ACTOR_GONE;
@@ -421,12 +421,12 @@ enum step timer(void)
 		}
 		A->i = 0;
 		A->w = 0;
+		CALL(pump());
+		CALL(tell());
 		if (A->n && !MUT(no_generation_retry) && !MUT(generation_early))
 			CALL(generation());
 		else if (A->n && MUT(no_generation_retry))
 			CALL(wake(WAIT_ALL));
-		CALL(pump());
-		CALL(tell());
 		A->n = 0;
 		if (S->ticks == UNLIMITED && timer_may_stop())
 			ring()->timer = 0;
@@ -461,9 +461,10 @@ enum step nack(struct claim *c)
 			ghost_lost(A->i, A->w);
 	} else {
 		CALL(retry_claim(true, false));
-		if (A->ret)
+		if (A->ret) {
+			CALL(pump());
 			CALL(generation());
-		CALL(pump());
+		}
 	}
 	A->i = 0;
 	A->w = 0;
@@ -495,15 +496,30 @@ enum step renew(struct claim *c)
 	END
 }
 
+static bool all_free(void)
+{
+	u32 i;
+
+	for (i = 0; i < C->nslots; i++)
+		if (slot_state(peek(word_at(i))) != SLOT_FREE)
+			return false;
+	return true;
+}
+
 /* sl_stage_destroy(): closed, then everybody looks (P20) */
 enum step destroyer(void)
 {
 	BEGIN(0)
 	STEP_WHEN(!peek(hint_at(H_LOCK)));
 	kernel_lock(H_LOCK);
-	ring()->closed = 1;
 	plain_store(hint_at(H_CLOSED), 1);
 	CALL(generation());
+	kernel_unlock(H_LOCK);
+	/* no new messages from here on; consumers go on until it is empty */
+	STEP_WHEN(!peek(hint_at(H_LOCK)) && all_free());
+	kernel_lock(H_LOCK);
+	ring()->closed = 1;
+	CALL(wake(WAIT_ALL));
 	kernel_unlock(H_LOCK);
 	A->kernel = 0;
 	STEP;

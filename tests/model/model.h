@@ -73,7 +73,7 @@ struct actor {
 	u8	i, j, n, x, y;	/* locals of whoever runs */
 	u8	nack_left;
 	u64	t, w, v, kt;
-	u64	cursor;
+	u64	cursor, high;	/* of its walk; the furthest that it came */
 	u64	wait_at;	/* struct sluice_wait.cursor and .generation */
 	u8	wait_gen;
 	u8	last_first;	/* ghost: last first delivery, ticket + 1 (P3) */
@@ -102,6 +102,7 @@ struct kring {
 	u8	nq, nsent;
 	u8	letters, dropped, told;
 	u8	lap[MAX_SLOTS], charges[MAX_SLOTS], held[MAX_SLOTS], fresh[MAX_SLOTS];
+	u64	tail;		/* what the kernel believes of the hint */
 	u64	shadow[MAX_SLOTS];
 	struct send q[MAX_QUEUE], sent[MAX_QUEUE];
 };
@@ -110,6 +111,7 @@ struct kring {
 struct ghost {
 	u32	published[MAX_RINGS], acked[MAX_RINGS], dead[MAX_RINGS];	/* by ticket */
 	u16	done;				/* streams that left the pipeline */
+	u16	accepted;			/* messages that the kernel's queue took */
 	u8	msg[MAX_RINGS][MAX_TICKETS];	/* message of the ticket */
 	u8	reserved[MAX_RINGS];		/* newest ticket given out + 1 (P3) */
 	u8	starts[MAX_RINGS][MAX_TICKETS];	/* claims whose work was begun */
@@ -138,13 +140,15 @@ struct role {
 	u8	ring;		/* STAGE: reads here, publishes on the other one */
 	u8	msgs;		/* PRODUCER, WRITER: how many */
 	u8	helper;		/* WORKER: in whose name */
+	u8	thread_of;	/* endpoint id of another actor: one more thread of that process */
 };
 
 struct config {
 	const char *name, *what;
 	u8	rings, order, nbufs;
 	u8	tso, weak;	/* store buffers; which loads may be early, EARLY_* */
-	u8	sole, post, tell, both, run, hops, delay;
+	u8	sole, post, both, run, hops, delay;
+	u8	tell;		/* actors that wait for their ACKs, a bit each */
 	u8	kills, hangs, ticks, nacks, discards, lies, renews, evict;
 	u8	max_attempts, max_hold, queue_max, dead_slots;
 	u8	prefill;	/* tickets before the first are as if used once */
@@ -161,20 +165,21 @@ struct config {
 	X(no_fence_c) X(no_fence_c_weak) X(no_fence_c_ack) X(no_fence_d) X(no_fence_e) \
 	X(no_release_a) X(no_acquire_b) X(read_after_ack_f) \
 	X(publish_no_check) X(ack_no_token) X(retry_resets_attempt) X(short_lap_compare) \
-	X(tail_early) X(tail_no_recompute) X(reserve_no_check) \
+	X(tail_early) X(reserve_no_check) \
 	X(no_look_after_publish) X(no_look_after_discard) X(no_look_after_ack) \
 	X(no_look_after_buffer) X(look_before_list) \
 	X(no_generation_retry) X(generation_early) X(no_generation_reap) X(no_wake_retry) \
 	X(walk_passes_writing) X(walk_passes_free) X(walk_no_rewind) X(park_no_generation) \
 	X(wake_one) X(wait_slot_only) \
-	X(tell_after_ack) X(tell_not_at_death) X(tell_no_look) X(tell_by_free) X(timer_stops_early) \
+	X(tell_after_ack) X(tell_not_at_death) X(track_late) X(tell_by_free) X(timer_stops_early) \
+	X(unpark_no_timer) X(kick_reads_sent_first) \
 	X(no_holds) X(nack_in_user) X(renew_any) X(hold_unbounded) \
 	X(dead_blocks) X(bury_before_copy) X(charge_all) \
 	X(free_before_slot) X(publish_before_send) X(reap_not_held) X(reap_sent_any) \
 	X(reap_buffers_first) X(reap_sole_never) X(stale_frees) \
 	X(kernel_publishes_sole) X(sole_ends_early) X(closed_not_seen) \
 	X(reap_not_waiting) X(evict_no_zap) X(reap_not_writing) X(reap_not_claimed) X(unknown_owner) \
-	X(fault_in_writing) X(cas_forever) X(wait_with_claim) X(queue_overtaken) X(queue_no_look) \
+	X(fault_in_writing) X(wait_with_claim) X(queue_overtaken) X(queue_no_look) \
 	X(queue_dies) X(overwrite)
 
 enum mutant {
@@ -206,7 +211,12 @@ static inline u32 me(void)
 
 static inline u32 endpoint_id(u32 actor)
 {
-	return actor + 1;
+	return C->role[actor].thread_of ? C->role[actor].thread_of : actor + 1;
+}
+
+static inline bool wants_ack(void)
+{
+	return C->tell >> me() & 1;
 }
 
 /* ------------------------------------------------------------------ memory --- */
@@ -254,6 +264,17 @@ static inline u64 word_ticket(u64 w, u32 index)
 	return ticket_of(slot_lap(w), index, C->order);
 }
 
+/*
+ * How far a walk may go on from a slot that holds a ticket at least @laps laps newer
+ * than @t: lib/internal.h, skip_over().
+ */
+static inline u64 skip_over(u64 t, u64 w, int laps)
+{
+	long long newer = lap_diff(slot_lap(w), lap_of(t)) - laps;
+
+	return next_ticket(t, newer > 0 ? newer * C->nslots : 1);
+}
+
 /* data of a slot: what struct sluice_slot carries beside the word */
 static inline u64 slot_data(u8 msg, u8 buf, u8 tell)
 {
@@ -293,11 +314,13 @@ enum step send_message(void);
 void list_del(u32 mask);
 enum step park(void), kick(u32 what), wake(u32 what), generation(void);
 /* kernel.c */
+enum step find_tail(void);
 enum step reap(void), timer(void), nack(struct claim *c), renew(struct claim *c), bury(void);
 enum step destroyer(void), liar(void);
 /* queue.c */
-enum step queue_send(void), pump(void), tell(void), track(void), writer(void), worker(void);
+enum step queue_send(void), pump(void), tell(void), track(void), wait_told(void), writer(void), worker(void);
 void told(u8 rel, bool dead);
+void orphan(u32 id);
 
 /* ghosts, user.c */
 void ghost_reserved(u64 t);

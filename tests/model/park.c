@@ -13,12 +13,12 @@ static u32 bits(u32 mask)
 }
 
 /* hints->ready_sleepers, hints->room_sleepers: stores that others see later */
-static void set_sleepers(u32 ready, u32 room)
+static void set_sleepers(u32 ready, u32 room, bool waker)
 {
 	struct kring *k = &S->k[A->ring];
 
-	/* sl_tick_start(): somebody is awake again (P11) */
-	if (k->sleepers[0] & ~ready)
+	/* sl_tick_start(): somebody is awake again, however he came off the list (P11) */
+	if (k->sleepers[0] & ~ready && !(MUT(unpark_no_timer) && !waker))
 		k->timer = 1;
 	if (k->sleepers[0] != ready) {
 		k->sleepers[0] = (u8)ready;
@@ -36,14 +36,14 @@ static void list_add(u32 what)
 	u32 bit = 1u << me();
 
 	set_sleepers(k->sleepers[0] | (what & WAIT_READY ? bit : 0),
-		     k->sleepers[1] | (what & (WAIT_ROOM | WAIT_BUFFER) ? bit : 0));
+		     k->sleepers[1] | (what & (WAIT_ROOM | WAIT_BUFFER) ? bit : 0), false);
 }
 
 void list_del(u32 mask)
 {
 	const struct kring *k = &S->k[A->ring];
 
-	set_sleepers(k->sleepers[0] & ~mask, k->sleepers[1] & ~mask);
+	set_sleepers(k->sleepers[0] & ~mask, k->sleepers[1] & ~mask, mask != 1u << me());
 }
 
 static bool on_list(void)
@@ -69,9 +69,18 @@ static enum step wait_over(void)
 		if (mem_load(hint_at(H_GENERATION)) != A->wait_gen && A->what & WAIT_READY)
 			RETURN;
 	}
-	STEP_IF(C->closes);
-	if (C->closes && !MUT(closed_not_seen) && mem_load(hint_at(H_CLOSED)))
-		RETURN;
+	if (C->closes) {
+		STEP;
+		if (A->what & WAIT_READY ? S->k[A->ring].closed :
+		    !MUT(closed_not_seen) && mem_load(hint_at(H_CLOSED)))
+			RETURN;
+	}
+	/* what the kernel keeps comes before anything that is sent later (P30) */
+	if (C->post && !(A->what & WAIT_READY)) {
+		STEP;
+		if (mem_load(hint_at(H_QUEUED)))
+			goto out;
+	}
 	if (A->what & (WAIT_READY | WAIT_ROOM)) {
 		STEP;
 		w = mem_load(word_at(index_of(A->wait_at)));
@@ -91,6 +100,7 @@ static enum step wait_over(void)
 				RETURN;
 		}
 	}
+out:
 	A->x = 0;
 	END
 }
@@ -194,21 +204,29 @@ enum step generation(void)
 /* sl_kick(): SLUICE_CMD_KICK */
 enum step kick(u32 what)
 {
+	const struct kring *k = &S->k[A->ring];
+
 	BEGIN(3)
 	A->kernel = 1;
 	if (what & KICK_READY)
 		CALL(wake(WAIT_READY));
 	if (what & (KICK_ROOM | KICK_ACKED)) {
-		STEP_WHEN(!peek(hint_at(H_LOCK)));
-		kernel_lock(H_LOCK);
-		if (what & KICK_ACKED)
-			CALL(tell());
-		if (what & KICK_ROOM) {
+		/* without the lock: the queue before what left it, see pump() */
+		STEP_IF(C->post || C->tell);
+		A->y = MUT(kick_reads_sent_first) ? k->nsent : k->nq;
+		STEP_IF(C->post || C->tell);
+		A->y += MUT(kick_reads_sent_first) ? k->nq : k->nsent;
+		if (A->y) {
+			STEP_WHEN(!peek(hint_at(H_LOCK)));
+			kernel_lock(H_LOCK);
 			CALL(pump());
-			CALL(wake(WAIT_ROOM | WAIT_BUFFER));
+			CALL(tell());
+			kernel_unlock(H_LOCK);
 		}
-		kernel_unlock(H_LOCK);
+		A->y = 0;
 	}
+	if (what & KICK_ROOM)
+		CALL(wake(WAIT_ROOM | WAIT_BUFFER));
 	A->kernel = 0;
 	END
 }

@@ -65,6 +65,17 @@ static enum step kernel_publish(bool queued)
 	END
 }
 
+/* stage->sent */
+static void remember_sent(u64 t, u32 owner)
+{
+	struct kring *k = ring();
+	struct send *s = &k->sent[k->nsent++];
+
+	memset(s, 0, sizeof(*s));
+	s->owner = (u8)owner;
+	s->ticket = (u8)(ticket_rel(t) + 1);
+}
+
 /* sl_queue_pump(): in order, while there is room. The lock is held. */
 enum step pump(void)
 {
@@ -80,14 +91,23 @@ enum step pump(void)
 		CALL(kernel_publish(true));
 		if (A->ret)
 			break;
+		/* into `sent' first, then out of the queue: kick() looks in the other order */
+		if (A->y && k->q[0].owner) {
+			STEP;
+			remember_sent(A->kt, k->q[0].owner);
+		}
+		STEP;
 		for (i = 1; i < k->nq; i++)
 			k->q[i - 1] = k->q[i];
 		memset(&k->q[--k->nq], 0, sizeof(k->q[0]));
 		plain_store(hint_at(H_QUEUED), k->nq);
 		A->j = 1;
 	}
-	if (A->j)
+	if (A->j) {
 		CALL(wake(WAIT_READY));
+		if (!k->nq)
+			CALL(wake(WAIT_ROOM | WAIT_BUFFER));
+	}
 	A->m = A->b = A->y = A->j = A->ret = 0;
 	A->kt = 0;
 	END
@@ -116,6 +136,9 @@ enum step queue_send(void)
 		q->msg = A->m;
 		q->buf = A->b;
 		q->owner = (u8)endpoint_id(me());
+		q->tell = wants_ack();
+		S->g.accepted |= 1u << A->m;
+		A->woken = 0;
 	}
 	/* its store of hints->queued, a full fence, then the look for room: (D) */
 	plain_store(hint_at(H_QUEUED), k->nq);
@@ -193,40 +216,62 @@ enum step tell(void)
 	END
 }
 
-static void remember_sent(u64 t)
-{
-	struct kring *k = ring();
-	struct send *s = &k->sent[k->nsent++];
-
-	memset(s, 0, sizeof(*s));
-	s->msg = A->m;
-	s->owner = (u8)endpoint_id(me());
-	s->ticket = (u8)(ticket_rel(t) + 1);
-	A->woken = 0;
-}
-
 /*
- * SLUICE_SEND_TRACK of ticket A->t: on the list first, then the fence and the
- * look, as everybody who sleeps (D).
+ * SLUICE_SEND_TRACK of ticket A->t, which a sole producer is about to publish. On
+ * the list before that, or a message that died before the kernel heard of it
+ * would count as acknowledged. Then the fence and the look, as ever (D).
  */
 enum step track(void)
 {
-	BEGIN(2)
+	BEGIN(3)
 	A->kernel = 1;
 	STEP_WHEN(!peek(hint_at(H_LOCK)));
 	kernel_lock(H_LOCK);
-	remember_sent(A->t);
-	if (!MUT(tell_no_look)) {
-		mem_fence();
-		CALL(tell());
-	}
+	A->woken = 0;
+	remember_sent(A->t, endpoint_id(me()));
+	mem_fence();
+	CALL(tell());
 	kernel_unlock(H_LOCK);
+	A->kernel = 0;
+	END
+}
+
+enum step wait_told(void)
+{
+	BEGIN(3)
+	A->kernel = 1;
 	A->asleep = 1;
 	STEP_WHEN(A->woken);
 	A->asleep = 0;
 	A->woken = 0;
 	A->kernel = A->dying;
 	END
+}
+
+/* sl_send_orphan(): the sender is dead; what was accepted survives it (P30) */
+void orphan(u32 id)
+{
+	struct kring *k = ring();
+	u32 i;
+
+	for (i = 0; i < k->nsent;) {
+		if (k->sent[i].owner == id)
+			forget_sent(i);
+		else
+			i++;
+	}
+	for (i = 0; i < k->nq; i++)
+		if (k->q[i].owner == id)
+			k->q[i].owner = 0;
+	if (MUT(queue_dies)) {
+		for (i = 0; i < k->nq && k->q[i].owner; i++)
+			;
+		if (i < k->nq) {
+			k->nq = (u8)i;
+			memset(&k->q[i], 0, sizeof(k->q) - i * sizeof(k->q[0]));
+			plain_store(hint_at(H_QUEUED), i);
+		}
+	}
 }
 
 /*
@@ -295,6 +340,7 @@ enum step worker(void)
 		if (A->b) {
 			STEP;
 			buf_drop(buffer_at(A->b - 1), endpoint_id(owner));
+			CALL(wake(WAIT_ROOM | WAIT_BUFFER));
 		}
 		A->b = 0;
 		STEP_WHEN(!peek(hint_at(H_LOCK)));

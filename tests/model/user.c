@@ -87,26 +87,45 @@ static enum step take_buffer(void)
 	END
 }
 
+/* The tail hint goes forward only, and only over tickets that were seen used (P4). */
+static enum step help_tail(void)
+{
+	BEGIN(4)
+	STEP;
+	A->w = mem_load(hint_at(H_TAIL));
+	if (ticket_diff(A->cursor, A->w, C->order) > 0) {
+		STEP;
+		mem_cas(hint_at(H_TAIL), A->w, A->cursor);
+	}
+	A->w = 0;
+	END
+}
+
 /* The next free ticket: A->t, A->ret 0; or a full ring: A->ret 1 (P4). */
 static enum step find_room(void)
 {
 	enum slot_room room;
+	u64 w;
 
-	BEGIN(2)
-	STEP;
-	A->t = mem_load(hint_at(H_TAIL));
+	BEGIN(3)
+	if (!C->sole) {
+		STEP;
+		w = mem_load(hint_at(H_TAIL));
+		if (ticket_diff(w, A->cursor, C->order) > 0)
+			A->cursor = w;
+	}
 	for (;;) {
 		STEP;
-		room = slot_room(mem_load_acquire(word_at(index_of(A->t))), lap_of(A->t));
-		A->ret = room == ROOM_FULL;
-		if (MUT(overwrite) && room == ROOM_FULL)
-			A->ret = 0;
-		if (room == ROOM_FREE || room == ROOM_FULL)
-			RETURN;
-		STEP;
-		mem_cas(hint_at(H_TAIL), A->t, next_ticket(A->t, 1));
-		A->t = next_ticket(A->t, 1);
+		w = mem_load_acquire(word_at(index_of(A->cursor)));
+		room = slot_room(w, lap_of(A->cursor));
+		if (room != ROOM_USED)
+			break;
+		A->cursor = skip_over(A->cursor, w, 1);
 	}
+	A->t = A->cursor;
+	A->ret = room == ROOM_FULL && !MUT(overwrite);
+	if (A->ret && !C->sole)
+		CALL(help_tail());
 	END
 }
 
@@ -114,6 +133,13 @@ static enum step find_room(void)
 static enum step look_for_sleepers(u32 what)
 {
 	BEGIN(2)
+	if (C->closes && what & KICK_READY) {
+		/* destroyed meanwhile? Then it may never be delivered: -ESHUTDOWN (P20) */
+		STEP;
+		mem_fence();
+		if (!MUT(closed_not_seen) && mem_load(hint_at(H_CLOSED)))
+			S->g.published[A->ring] &= ~(1u << ticket_rel(A->t));
+	}
 	if (what & KICK_READY) {
 		STEP;
 		if (!MUT(no_fence_c) && !MUT(no_fence_c_weak))
@@ -144,7 +170,7 @@ static enum step discard(void)
 {
 	enum slot_result r;
 
-	BEGIN(2)
+	BEGIN(3)
 	S->discards--;
 	r = slot_discard(word_at(index_of(A->t)), lap_of(A->t), endpoint_id(me()));
 	CHECK(r == SLOT_OK || A->evicted, "a reservation of the living was taken away");
@@ -188,10 +214,10 @@ static enum step send_shared(void)
 	}
 	ghost_reserved(A->t);
 	/* the slot is mine alone: seen only by who may be put out, or through a store buffer */
-	STEP_IF(C->evict || C->tso);
-	fill_slot(C->tell);
-	STEP;
-	mem_cas(hint_at(H_TAIL), A->t, next_ticket(A->t, 1));
+	STEP_IF((C->evict && !MUT(publish_no_check)) || C->tso);
+	fill_slot(false);
+	A->cursor = next_ticket(A->t, 1);
+	CALL(help_tail());
 	if (A->b && !MUT(publish_before_send)) {
 		STEP;
 		r = buf_send(buffer_at(A->b - 1), endpoint_id(me()), A->t);
@@ -228,8 +254,10 @@ static enum step send_sole(void)
 {
 	BEGIN(2)
 	ghost_reserved(A->t);
+	if (wants_ack() && !MUT(track_late))
+		CALL(track());
 	STEP;
-	fill_slot(C->tell);
+	fill_slot(wants_ack());
 	if (A->b) {
 		STEP;
 		CHECK(buf_send(buffer_at(A->b - 1), endpoint_id(me()), A->t) == SLOT_OK,
@@ -240,7 +268,7 @@ static enum step send_sole(void)
 	      "P20: somebody changed a FREE word of a living exclusive ring");
 	slot_publish_sole(word_at(index_of(A->t)), lap_of(A->t));
 	ghost_published(A->t, A->m);
-	plain_store(hint_at(H_TAIL), next_ticket(A->t, 1));
+	A->cursor = next_ticket(A->t, 1);
 	A->ret = 0;
 	END
 }
@@ -256,6 +284,12 @@ enum step send_message(void)
 			goto out;
 		STEP_IF(C->tso);
 		plain_store(payload_at(A->b - 1), A->m);
+	}
+	/* with several producers the kernel publishes what it has to watch */
+	if (wants_ack() && !C->sole) {
+		CALL(queue_send());
+		CALL(wait_told());
+		goto out;
 	}
 	for (;;) {
 		if (C->post && !MUT(wait_with_claim)) {
@@ -294,8 +328,11 @@ enum step send_message(void)
 		else
 			CALL(look_for_sleepers(KICK_READY));
 	}
-	if (C->tell && !A->ret)
-		CALL(track());
+	if (wants_ack() && !A->ret) {
+		if (MUT(track_late))
+			CALL(track());
+		CALL(wait_told());
+	}
 out:
 	A->t = 0;
 	A->b = 0;
@@ -322,8 +359,14 @@ enum step producer(void)
 	BEGIN(0)
 	if (C->sole) {
 		/* SLUICE_IOC_ATTACH with SLUICE_ATTACH_SOLE: -EBUSY until then (P20) */
-		STEP_WHEN(may_be_sole());
+		STEP_WHEN(may_be_sole() && !peek(hint_at(H_LOCK)));
+		kernel_lock(H_LOCK);
 		S->k[A->ring].sole = (u8)endpoint_id(me());
+		CALL(find_tail());
+		STEP;
+		A->cursor = mem_load(hint_at(H_TAIL));
+		kernel_unlock(H_LOCK);
+		A->kernel = 0;
 	}
 	while (A->sent < C->role[me()].msgs) {
 		STEP_IF(C->closes);
@@ -352,8 +395,10 @@ static void read_generation(void)
 	if (g == A->gen)
 		return;
 	A->gen = g;
+	if (ticket_diff(A->cursor, A->high, C->order) > 0)
+		A->high = A->cursor;
 	if (!MUT(walk_no_rewind))
-		A->cursor = next_ticket(A->cursor, -(long long)C->nslots);
+		A->cursor = next_ticket(A->high, -(long long)C->nslots);
 }
 
 static enum slot_look look_at_cursor(void)
@@ -361,13 +406,12 @@ static enum slot_look look_at_cursor(void)
 	u64 w = mem_load_acquire(word_at(index_of(A->cursor)));
 	enum slot_look look = slot_look(w, lap_of(A->cursor));
 
+	A->w = w;
 	if (slot_lap(w) == lap_of(A->cursor)) {
 		if (MUT(walk_passes_writing) && slot_state(w) == SLOT_WRITING)
 			return LOOK_PASS;
 		if (MUT(walk_passes_free) && slot_state(w) == SLOT_FREE &&
-		    slot_lap(peek(word_at(index_of(next_ticket(A->cursor, 1))))) ==
-		    lap_of(next_ticket(A->cursor, 1)) &&
-		    slot_state(peek(word_at(index_of(next_ticket(A->cursor, 1))))) == SLOT_READY)
+		    A->cursor == C->first)
 			return LOOK_PASS;
 	}
 	if (MUT(short_lap_compare))
@@ -409,10 +453,11 @@ static enum step claim_run(void)
 			}
 			STEP;
 			look = look_at_cursor();
-			if (look == LOOK_PASS) {
-				A->cursor = next_ticket(A->cursor, 1);
+			if (look == LOOK_PASS)
+				A->cursor = skip_over(A->cursor, A->w, 2);
+			A->w = 0;
+			if (look == LOOK_PASS)
 				continue;
-			}
 			if (look == LOOK_WAIT)
 				break;
 			STEP;
@@ -428,6 +473,8 @@ static enum step claim_run(void)
 		A->wait_at = A->cursor;
 		A->wait_gen = A->gen;
 		CALL(park());
+		if (S->k[A->ring].closed)
+			RETURN;	/* -ESHUTDOWN */
 	}
 	END
 }
@@ -535,11 +582,6 @@ static enum step ack(struct claim *c)
 	END
 }
 
-static enum step renew_claim(struct claim *c)
-{
-	return S->renews ? renew(c) : FINISHED;
-}
-
 /* From claim to ACK, as in the example of sluice.h. */
 enum step consumer(void)
 {
@@ -548,6 +590,8 @@ enum step consumer(void)
 	BEGIN(0)
 	for (;;) {
 		CALL(claim_run());
+		if (!A->nclaims)
+			break;
 		for (A->work = 0; A->work < A->nclaims; A->work++) {
 			c = &A->claim[A->work];
 			if (!MUT(read_after_ack_f))
@@ -569,7 +613,7 @@ enum step consumer(void)
 					A->nack_left = 2;
 				}
 				if (A->nack_left == 2)
-					CALL(renew_claim(c));
+					CALL(renew(c));
 				if (A->nack_left == 1)
 					CALL(nack(c));
 				if (A->nack_left == 1) {
@@ -589,6 +633,9 @@ enum step consumer(void)
 		A->nclaims = 0;
 		A->work = 0;
 	}
+	STEP;
+	flush_all(A);
+	A->state = ACTOR_DONE;
 	END
 }
 
