@@ -88,6 +88,11 @@ static uint32_t slots_for(uint32_t n)
 }
 
 /* Another client's sweep may take the stage between create and attach: then make another. */
+static bool taken(int err)
+{
+	return err == -ENOENT || err == -ENXIO || err == -ESHUTDOWN || err == -EEXIST;
+}
+
 static int make_reply(struct client *c, uint32_t slots)
 {
 	struct sluice_create create = {
@@ -97,7 +102,7 @@ static int make_reply(struct client *c, uint32_t slots)
 	uint32_t random;
 	int ret = -ENOENT;
 
-	for (int i = 0; i < OPEN_TRIES && (ret == -ENOENT || ret == -EEXIST); i++) {
+	for (int i = 0; i < OPEN_TRIES && taken(ret); i++) {
 		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 			return fail(-EIO, "the system gives no random numbers");
 		snprintf(c->reply, sizeof(c->reply), MSG_REPLY_PREFIX "%d.%08x", getpid(), random);
