@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* setup.c: contexts; attach, map and detach endpoints. */
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,14 +19,14 @@
 
 /* ------------------------------------------------------------- contexts --- */
 
-/* A spinning waiter on the only processor keeps away whom it waits for. */
+/*
+ * A spinning waiter on the only processor keeps away whom it waits for. Being pinned to one of
+ * several says nothing: whom it waits for may be pinned to another. (Where both share one,
+ * spinning does not pay, and each endpoint learns that.)
+ */
 static bool several_processors(void)
 {
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set))
-		return sysconf(_SC_NPROCESSORS_ONLN) > 1;
-	return CPU_COUNT(&set) > 1;
+	return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
 static bool uring_unwanted(unsigned int flags)

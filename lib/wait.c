@@ -89,14 +89,28 @@ static bool spin_pays(struct sluice_ep *ep)
 	return ep->expect_ns <= ctx->spin_ns || ++ep->waits % PROBE_EVERY == 0;
 }
 
-/* How long we have waited: nothing else tells whether spinning would have been enough. */
+/*
+ * How long we would have had to spin. To have slept makes a short wait long, but a message says
+ * when it was published (according to somebody who may be wrong).
+ */
+static u64 waited_for(const struct sluice_msg *msg, u64 start)
+{
+	u64 waited = __sluice_now() - start, late = 0, ticks;
+
+	if (msg) {
+		ticks = sluice_ticks() - msg->time;
+		late = ticks >> 63 ? 0 : sluice_ticks_to_ns(ticks);
+	}
+	return late < waited ? waited - late : 0;
+}
+
 static void learn(struct sluice_ep *ep, u64 waited, bool spun)
 {
 	u64 bound = ep->ctx->spin_ns;
 
 	if (waited > EXPECT_MAX_NS)
 		waited = EXPECT_MAX_NS;
-	/* Sleeping makes short waits long, so that a spin that succeeded counts for more. */
+	/* A sleep for room cannot tell, so that a spin that succeeded counts for more. */
 	if (spun && ep->expect_ns > bound)
 		ep->expect_ns = bound;
 	ep->expect_ns += waited / EXPECT_SHARE - ep->expect_ns / EXPECT_SHARE;
@@ -189,7 +203,7 @@ int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u6
 		}
 	} while (ret == -EAGAIN);
 	if (!ret || ret == -EAGAIN)
-		learn(ep, __sluice_now() - start, false);
+		learn(ep, waited_for(!ret && what == SLUICE_WAIT_READY ? arg : NULL, start), false);
 	return ret;
 }
 

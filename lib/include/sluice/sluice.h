@@ -94,12 +94,18 @@ const char *sluice_error(void);
  * @ep:		out, freed by sluice_detach()
  *
  * Return: 0, -ENOENT (no such stage, or no module), -EACCES, -EBUSY (a sole
- * producer is there, or too many endpoints), -EPROTONOSUPPORT (ABI), -ENOMEM.
+ * producer is there, or @flags ask to be it and another is), -EUSERS (too many
+ * endpoints), -ESHUTDOWN, -EPROTONOSUPPORT (ABI), -EINVAL, -ENOMEM.
  */
 int sluice_attach(struct sluice_ctx *ctx, const char *stage, enum sluice_role role,
 		  unsigned int flags, struct sluice_ep **ep);
 
-/** sluice_detach() - give back what is held and go; NULL is allowed */
+/**
+ * sluice_detach() - give back what is held and go; NULL is allowed
+ *
+ * Claims are redelivered to others, held buffers are free, completions of its
+ * asynchronous sends will not be told (the messages stay sent).
+ */
 void sluice_detach(struct sluice_ep *ep);
 
 const struct sluice_hints *sluice_hints(const struct sluice_ep *ep);
@@ -195,7 +201,9 @@ int sluice_post(struct sluice_ep *ep, struct sluice_msg *msg);
  * @msg:	@len and optionally @buffer are set by the caller
  * @data:	out: where @msg->len inline bytes go; NULL with a buffer
  *
- * A slot is meant to be held for nanoseconds; compute before reserving.
+ * A slot is meant to be held for nanoseconds; compute before reserving. After the
+ * stage's write timeout the kernel puts the endpoint out: its mappings are gone,
+ * and touching them is SIGBUS. A sole producer has one reservation at a time.
  */
 int sluice_reserve(struct sluice_ep *ep, struct sluice_msg *msg, void **data, int64_t timeout_ns);
 int sluice_publish(struct sluice_ep *ep, struct sluice_msg *msg);
@@ -205,15 +213,23 @@ int sluice_discard(struct sluice_ep *ep, struct sluice_msg *msg);
  * sluice_send_async() - send now, learn later that it was acknowledged
  * @cookie:	comes back in the completion
  *
- * Completions of one endpoint come in submission order of publication; a full
- * ring queues in the kernel. Return: 0 submitted, or an error.
+ * Published in the order of submission; a full ring queues in the kernel. The
+ * payload is copied, or its buffer given over: the caller may reuse its memory.
+ * Completions come in the order of the ACKs.
+ *
+ * A sole producer learns of ACKs through io_uring only (-EOPNOTSUPP without), and
+ * a full ring is -EAGAIN for it: the kernel never publishes beside it. Without
+ * io_uring one message of an endpoint is under way at a time, the others wait in
+ * this process. Return: 0 submitted, -EAGAIN (no free buffer), or as sluice_send().
  */
 int sluice_send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64_t cookie);
 
 /**
  * struct sluice_completion - what became of a sluice_send_async()
  * @result:	0 acknowledged; -ETIMEDOUT, -EOWNERDEAD or the NACK's reason when it is
- *		a dead letter; -ESHUTDOWN
+ *		a dead letter; -EAGAIN when ring and queue were full, so that it was
+ *		not sent; -ESHUTDOWN; -EINTR when it was sent but nothing will tell
+ *		what became of it (without io_uring, the process stopped meanwhile)
  */
 struct sluice_completion {
 	struct sluice_ep *ep;
@@ -221,11 +237,21 @@ struct sluice_completion {
 	int		result;
 };
 
-/** sluice_completions() - returns how many of at most @n there are, at least one unless it timed out */
+/**
+ * sluice_completions() - what became of asynchronous sends
+ *
+ * Return: how many of at most @n there are; 0 when none came in time or none is
+ * under way; -EINTR.
+ */
 int sluice_completions(struct sluice_ctx *ctx, struct sluice_completion *done, int n,
 		       int64_t timeout_ns);
 
-/** sluice_send_sync() - send and wait for the ACK; errors as in struct sluice_completion */
+/**
+ * sluice_send_sync() - send and wait for the ACK
+ *
+ * Return: 0 acknowledged, an error as in struct sluice_completion, -ETIME when
+ * it was sent but is not acknowledged in time (it may still be), -EINTR.
+ */
 int sluice_send_sync(struct sluice_ep *ep, const struct sluice_msg *msg, int64_t timeout_ns);
 
 /**

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Description: the library's fast path on plain memory: laps that wrap, long absences, nonsense in slots
+ *
+ * Nobody sleeps here, so the kernel is never asked; it is what the selftests are for.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "internal.h"
+
+#define NSLOTS	64u
+#define NBUFS	4u
+#define BUFSIZE	4096u
+#define HEAD	((sizeof(struct sluice_control) + 4095) & ~4095ul)
+
+struct ring {
+	struct sluice_hints *hints;
+	char *control, *payload;
+	struct sluice_ctx ctx;
+	struct sluice_ep out, other_out, in, other_in;
+};
+
+static void attach(struct ring *r, struct sluice_ep *ep, enum sluice_role role, u32 id, u64 tail)
+{
+	memset(ep, 0, sizeof(*ep));
+	ep->ctx = &r->ctx;
+	ep->role = role;
+	ep->id = id;
+	ep->fd = -1;
+	strcpy(ep->name, "test");
+	__sluice_ep_layout(ep, r->hints, r->control, r->payload, id);
+	ep->ticket = role == SLUICE_CONSUMER ? ticket_add(tail, -(long long)NSLOTS, ep->order) : tail;
+	ep->high = ep->ticket;
+	ep->buffer_hint = NBUFS - 1;
+}
+
+/* A ring whose next ticket is @tail, as if it had been in use for long. */
+static void make(struct ring *r, u64 tail)
+{
+	size_t bytes = HEAD + NSLOTS * sizeof(struct sluice_slot) + NBUFS * SLUICE_BUFFER_STRIDE;
+	u32 order = 6, i;
+
+	memset(r, 0, sizeof(*r));
+	r->hints = aligned_alloc(4096, 4096);
+	r->control = aligned_alloc(4096, (bytes + 4095) & ~4095ul);
+	r->payload = aligned_alloc(4096, NBUFS * BUFSIZE);
+	memset(r->hints, 0, 4096);
+	memset(r->control, 0, bytes);
+	r->hints->nslots = NSLOTS;
+	r->hints->nbufs = NBUFS;
+	r->hints->bufsize = BUFSIZE;
+	r->hints->slots_offset = HEAD;
+	r->hints->buffers_offset = (u32)(HEAD + NSLOTS * sizeof(struct sluice_slot));
+	attach(r, &r->out, SLUICE_PRODUCER, 1, tail);
+	attach(r, &r->other_out, SLUICE_PRODUCER, 2, tail);
+	attach(r, &r->in, SLUICE_CONSUMER, 3, tail);
+	attach(r, &r->other_in, SLUICE_CONSUMER, 4, tail);
+	r->out.control->tail = tail;
+	for (i = 0; i < NSLOTS; i++) {
+		u64 t = ticket_add(tail, i, order);
+
+		slot_at(&r->out, t)->word = slot_free(ticket_lap(t, order));
+	}
+}
+
+static void unmake(struct ring *r)
+{
+	free(r->hints);
+	free(r->control);
+	free(r->payload);
+}
+
+static struct sluice_msg number(u64 n)
+{
+	return (struct sluice_msg) { .counter = n, .buffer = SLUICE_NO_BUFFER };
+}
+
+static u64 start_of(int which)
+{
+	u64 starts[] = { 0, 1, NSLOTS - 1, ticket_mask(6) - 100, ticket_mask(6) - NSLOTS,
+			 ticket_mask(6), 1ull << 41 };
+
+	return starts[which];
+}
+
+#define STARTS 7
+
+/* Random bursts over the place where tickets begin again, sole and shared. */
+static void test_wrap(void **state)
+{
+	for (int which = 0; which < 2 * STARTS; which++) {
+		u64 sent = 0, got = 0, start = start_of(which % STARTS);
+		struct sluice_msg m;
+		struct ring r;
+
+		srand(3);
+		make(&r, start);
+		r.out.sole = which >= STARTS;
+		while (got < 10 * NSLOTS) {
+			for (int n = rand() % 100; n; n--) {
+				m = number(sent);
+				if (sluice_send(&r.out, &m, SLUICE_NOW))
+					break;
+				assert_int_equal(ticket_add(start, (long long)sent, 6), m.ticket);
+				sent++;
+			}
+			for (int n = rand() % 100; n && !sluice_claim(&r.in, &m, SLUICE_NOW); n--) {
+				assert_int_equal(got, m.counter);
+				assert_int_equal(ticket_add(start, (long long)got, 6), m.ticket);
+				got++;
+				assert_int_equal(0, sluice_ack(&r.in, &m));
+			}
+			assert_true(sent - got <= NSLOTS);
+		}
+		assert_int_equal(ticket_add(start, (long long)sent, 6), r.out.control->tail);
+		unmake(&r);
+	}
+}
+
+/* A full ring is full, exactly, and one ACK makes room for one. */
+static void test_full(void **state)
+{
+	for (int which = 0; which < STARTS; which++) {
+		struct sluice_msg m;
+		struct ring r;
+
+		make(&r, start_of(which));
+		for (u32 i = 0; i < NSLOTS; i++) {
+			m = number(i);
+			assert_int_equal(0, sluice_send(i % 2 ? &r.out : &r.other_out, &m, SLUICE_NOW));
+		}
+		assert_int_equal(-EAGAIN, sluice_send(&r.out, &m, SLUICE_NOW));
+		assert_int_equal(-EAGAIN, sluice_send(&r.other_out, &m, SLUICE_NOW));
+		assert_non_null(strstr(sluice_error(), "full"));
+		assert_int_equal(0, sluice_claim(&r.in, &m, SLUICE_NOW));
+		assert_int_equal(0, m.counter);
+		assert_int_equal(-EAGAIN, sluice_send(&r.out, &(struct sluice_msg) { .buffer = ~0u },
+						      SLUICE_NOW));
+		assert_int_equal(0, sluice_ack(&r.in, &m));
+		m = number(99);
+		assert_int_equal(0, sluice_send(&r.other_out, &m, SLUICE_NOW));
+		assert_int_equal(-EAGAIN, sluice_send(&r.out, &m, SLUICE_NOW));
+		unmake(&r);
+	}
+}
+
+/* A second consumer and a second producer that come back after thousands of laps. */
+static void test_long_absence(void **state)
+{
+	for (int which = 0; which < STARTS; which++) {
+		struct sluice_msg m;
+		struct ring r;
+		u64 i;
+
+		make(&r, start_of(which));
+		for (i = 0; i < 5000ull * NSLOTS; i++) {
+			m = number(i);
+			assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+			assert_int_equal(0, sluice_claim(&r.in, &m, SLUICE_NOW));
+			assert_int_equal(0, sluice_ack(&r.in, &m));
+		}
+		/* its hint is as old as it can be: user space may have written that, too */
+		r.out.control->tail = start_of(which);
+		m = number(i);
+		assert_int_equal(0, sluice_send(&r.other_out, &m, SLUICE_NOW));
+		assert_int_equal(0, sluice_claim(&r.other_in, &m, SLUICE_NOW));
+		assert_int_equal(i, m.counter);
+		assert_int_equal(0, sluice_ack(&r.other_in, &m));
+		assert_int_equal(-EAGAIN, sluice_claim(&r.in, &m, SLUICE_NOW));
+		unmake(&r);
+	}
+}
+
+/* After an absence with messages left unclaimed: none of them is jumped over. */
+static void test_absence_passes_nothing(void **state)
+{
+	for (int which = 0; which < STARTS; which++) {
+		for (u32 left = 1; left <= NSLOTS; left += 7) {
+			struct sluice_msg m;
+			struct ring r;
+			u64 i, laps = 3ull * NSLOTS + left;
+
+			make(&r, start_of(which));
+			for (i = 0; i < laps; i++) {
+				m = number(i);
+				assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+				if (i >= laps - left)
+					continue;
+				assert_int_equal(0, sluice_claim(&r.in, &m, SLUICE_NOW));
+				assert_int_equal(0, sluice_ack(&r.in, &m));
+			}
+			for (i = laps - left; i < laps; i++) {
+				assert_int_equal(0, sluice_claim(&r.other_in, &m, SLUICE_NOW));
+				assert_int_equal(i, m.counter);
+				assert_int_equal(0, sluice_ack(&r.other_in, &m));
+			}
+			assert_int_equal(-EAGAIN, sluice_claim(&r.other_in, &m, SLUICE_NOW));
+			unmake(&r);
+		}
+	}
+}
+
+/* What the kernel does in a retry: READY again, then a new generation (P6). */
+static void test_generation(void **state)
+{
+	for (int which = 0; which < STARTS; which++) {
+		struct sluice_msg m[NSLOTS], again;
+		struct ring r;
+
+		make(&r, start_of(which));
+		for (u32 i = 0; i < NSLOTS; i++) {
+			m[i] = number(i);
+			assert_int_equal(0, sluice_send(&r.out, &m[i], SLUICE_NOW));
+		}
+		assert_int_equal(NSLOTS, sluice_claim_batch(&r.in, m, NSLOTS, SLUICE_NOW));
+		assert_int_equal(-EAGAIN, sluice_claim(&r.other_in, &again, SLUICE_NOW));
+		for (u32 k = 0; k < NSLOTS; k += 9) {
+			u64 *word = &slot_at(&r.in, m[k].ticket)->word;
+
+			assert_int_equal(SLOT_OK, slot_retry(word, m[k].token));
+			/* twice, so that a walk that began anew begins anew */
+			r.hints->generation += 2;
+			assert_int_equal(0, sluice_claim(&r.other_in, &again, SLUICE_NOW));
+			assert_int_equal(k, again.counter);
+			assert_int_equal(2, again.attempt);
+			assert_int_equal(-ESTALE, sluice_ack(&r.in, &m[k]));
+			assert_false(sluice_holds(&r.in, &m[k]));
+			assert_true(sluice_holds(&r.other_in, &again));
+			assert_int_equal(0, sluice_ack(&r.other_in, &again));
+			assert_int_equal(-EAGAIN, sluice_claim(&r.other_in, &again, SLUICE_NOW));
+		}
+		unmake(&r);
+	}
+}
+
+/* Nonsense that any endpoint may write: never followed, never waited for, never a crash. */
+static void test_nonsense(void **state)
+{
+	struct {
+		u32 len, buf;
+	} bad[] = { { 77, SLUICE_NO_BUFFER }, { ~0u, SLUICE_NO_BUFFER }, { 1, NBUFS },
+		    { 1, ~0u - 1 }, { BUFSIZE + 1, 0 }, { ~0u, 3 } };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct sluice_msg m = number(1), good = number(2);
+		struct ring r;
+
+		make(&r, 0);
+		assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+		slot_at(&r.out, m.ticket)->len = bad[i].len;
+		slot_at(&r.out, m.ticket)->buf = bad[i].buf;
+		assert_int_equal(0, sluice_send(&r.out, &good, SLUICE_NOW));
+		assert_int_equal(0, sluice_claim(&r.in, &m, SLUICE_NOW));
+		assert_int_equal(2, m.counter);
+		unmake(&r);
+	}
+}
+
+/* Words of every kind, anywhere: each call comes back. */
+static void test_random_words(void **state)
+{
+	struct sluice_msg m;
+	struct ring r;
+
+	make(&r, 0);
+	srand(11);
+	for (int round = 0; round < 20000; round++) {
+		u64 word = (u64)rand() << 33 ^ (u64)rand() << 11 ^ (u64)rand();
+
+		/* near the present half of the time, or all would be passed as newer */
+		if (round % 2)
+			word = slot_word(slot_lap(slot_at(&r.in, r.in.ticket)->word) + word % 5 - 2,
+					 (u32)word, (u32)(word >> 20), (enum slot_state)(word >> 40 & 15));
+		slot_at(&r.in, (u64)rand())->word = word;
+		if (round % 16 == 0)
+			r.out.control->tail = word;
+		if (round % 64 == 0)
+			r.hints->generation++;
+		if (round % 256 == 0)
+			*buffer_word(&r.out, (u32)rand() % NBUFS) = word;
+		m = number(0);
+		m.len = round % 3 ? 0 : 100;
+		m.data = r.hints;
+		sluice_send(&r.out, &m, SLUICE_NOW);
+		if (!sluice_claim(&r.in, &m, SLUICE_NOW))
+			sluice_ack(&r.in, &m);
+	}
+	unmake(&r);
+}
+
+/* The pool does not rotate: what was taken last and is free again is taken next. */
+static void test_buffers(void **state)
+{
+	struct sluice_buffer a, b, c, all[NBUFS];
+	struct ring r;
+
+	make(&r, 0);
+	assert_int_equal(0, sluice_buffer_take(&r.out, &a, SLUICE_NOW));
+	assert_int_equal(0, sluice_buffer_take(&r.out, &b, SLUICE_NOW));
+	assert_int_not_equal(a.index, b.index);
+	u32 first = a.index, second = b.index;
+	assert_int_equal(0, sluice_buffer_drop(&r.out, &b));
+	assert_int_equal(0, sluice_buffer_take(&r.out, &c, SLUICE_NOW));
+	assert_int_equal(second, c.index);
+	assert_int_equal(0, sluice_buffer_drop(&r.out, &a));
+	assert_int_equal(0, sluice_buffer_take(&r.out, &a, SLUICE_NOW));
+	assert_int_equal(first, a.index);
+	assert_int_equal(0, sluice_buffer_drop(&r.out, &a));
+	assert_int_equal(0, sluice_buffer_drop(&r.out, &c));
+	for (u32 round = 0; round < 3; round++) {
+		u32 seen = 0;
+
+		for (u32 i = 0; i < NBUFS; i++) {
+			assert_int_equal(0, sluice_buffer_take(&r.out, &all[i], SLUICE_NOW));
+			seen |= 1u << all[i].index;
+		}
+		assert_int_equal((1u << NBUFS) - 1, seen);
+		assert_int_equal(-EAGAIN, sluice_buffer_take(&r.out, &a, SLUICE_NOW));
+		for (u32 i = 0; i < NBUFS; i++)
+			assert_int_equal(0, sluice_buffer_drop(&r.out, &all[(i * 3 + round) % NBUFS]));
+	}
+	unmake(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_long_absence),
+		cmocka_unit_test(test_absence_passes_nothing),
+		cmocka_unit_test(test_generation),
+		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_random_words),
+		cmocka_unit_test(test_buffers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
