@@ -89,8 +89,11 @@ void sl_endpoint_evict(struct sl_endpoint *ep)
 	struct sl_stage *s = ep->stage;
 
 	lockdep_assert_held(&s->lock);
-	WRITE_ONCE(ep->evicted, true);
+	/* No fault is half way: it inserts its page under the same lock. */
+	down_write(&ep->fault_lock);
+	ep->evicted = true;
 	unmap_mapping_range(&ep->mapping, 0, 0, 1);
+	up_write(&ep->fault_lock);
 	s->counts.evictions++;
 	trace_sluice_evict(s, ep->id, ep->role);
 	sl_endpoint_die(ep);
@@ -119,27 +122,25 @@ static struct sl_region *sl_vma_region(struct sl_stage *s, unsigned long pgoff,
 static vm_fault_t sl_fault(struct vm_fault *vmf)
 {
 	struct sl_endpoint *ep = vmf->vma->vm_private_data;
-	struct sl_region *r;
-	unsigned long index;
 	struct page *page;
+	unsigned long index;
 	bool hints;
-	int err;
+	int err = 0;
+	struct sl_region *r = sl_vma_region(ep->stage, vmf->pgoff, &index, &hints);
 
-	if (READ_ONCE(ep->evicted))
-		return VM_FAULT_SIGBUS;
-	r = sl_vma_region(ep->stage, vmf->pgoff, &index, &hints);
-	if (hints) {
-		if (vmf->pgoff)
-			return VM_FAULT_SIGBUS;
-		page = virt_to_page(ep->stage->hints);
-	} else {
+	if (hints)
+		page = vmf->pgoff ? NULL : virt_to_page(ep->stage->hints);
+	else
 		page = sl_region_page(r, index, &err);
-		if (!page)
-			return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
-	}
-	get_page(page);
-	vmf->page = page;
-	return 0;
+	if (!page)
+		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	/* Inserted here and not by the caller, where an eviction could come between. */
+	down_read(&ep->fault_lock);
+	err = ep->evicted ? -EFAULT : vm_insert_page(vmf->vma, vmf->address & PAGE_MASK, page);
+	up_read(&ep->fault_lock);
+	if (!err || err == -EBUSY)
+		return VM_FAULT_NOPAGE;		/* there it is, or another thread's fault was faster */
+	return vmf_error(err);
 }
 
 static void sl_vma_open(struct vm_area_struct *vma)
@@ -205,7 +206,7 @@ static int sl_mmap_check(struct sl_endpoint *ep, struct vm_area_struct *vma)
 		return -EINVAL;
 	if (read_only && vma->vm_flags & VM_WRITE)
 		return -EACCES;
-	sl_vm_flags(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP,
+	sl_vm_flags(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP | VM_MIXEDMAP,
 		    VM_MAYEXEC | (read_only ? VM_MAYWRITE : 0));
 	return 0;
 }
@@ -380,6 +381,7 @@ static int sl_open(struct inode *inode, struct file *file)
 	}
 	ep->stage = s;
 	mutex_init(&ep->read_lock);
+	init_rwsem(&ep->fault_lock);
 	INIT_LIST_HEAD(&ep->poll.list);
 	ep->poll.kind = SL_WAIT_POLL;
 	ep->poll.ep = ep;

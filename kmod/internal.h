@@ -34,6 +34,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -230,6 +231,7 @@ struct sl_endpoint {
 	bool			attached, dead, mapped, evicted;
 	u32			own_maps, all_maps;
 	struct address_space	mapping;
+	struct rw_semaphore	fault_lock;	/* @evicted against faults that insert */
 	struct sl_waiter	poll;
 	struct mutex		read_lock;	/* one read(2) at a time: cursor, generation */
 	u64			cursor;
