@@ -14,6 +14,7 @@
 #include "state.h"
 
 #define SECOND_NS	1000000000ll
+#define PATIENCE_NS	(2 * SECOND_NS)		/* then look whether a stage is unserved */
 #define CANCEL_NS	(5 * SECOND_NS)		/* for the end of a stream after its cancellation */
 
 static struct client *volatile interruptible;
@@ -134,7 +135,6 @@ int ask_open(struct ask *ask)
 	json_object_put(state);
 	if (status)
 		return status;
-	interruptible = ask->client;
 	sigaction(SIGINT, &action, NULL);
 	return CTL_OK;
 }
@@ -142,7 +142,6 @@ int ask_open(struct ask *ask)
 void ask_close(struct ask *ask)
 {
 	signal(SIGINT, SIG_DFL);
-	interruptible = NULL;
 	client_close(ask->client);
 	ask->client = NULL;
 }
@@ -157,6 +156,19 @@ static int64_t now_ns(void)
 	return t.tv_sec * SECOND_NS + t.tv_nsec;
 }
 
+static int too_late(const struct ask *ask, const char *stage)
+{
+	double seconds = ask->timeout_ns / 1e9;
+
+	if (stage)
+		ctl_error("no token came for %g s: nobody serves stage '%s'; 'sluicectl up' starts "
+			  "and supervises its daemon", seconds, stage);
+	else
+		ctl_error("no token came for %g s: the pipeline is overloaded or stuck; 'sluicectl "
+			  "list' tells more, a longer --timeout waits longer", seconds);
+	return -ETIMEDOUT;
+}
+
 /* The next event; tells people once when it takes long because somebody is missing. */
 static int next_event(struct ask *ask, struct client_event *ev, bool *told)
 {
@@ -169,17 +181,12 @@ static int next_event(struct ask *ask, struct client_event *ev, bool *told)
 
 		if (left < 0)
 			left = 0;
-		err = client_next(ask->client, ev, left < 2 * SECOND_NS ? left : 2 * SECOND_NS);
+		err = client_next(ask->client, ev, left < PATIENCE_NS ? left : PATIENCE_NS);
 		if (err != -EAGAIN)
 			return err;
 		stage = client_stalled(ask->client);
-		if (!left) {
-			ctl_error("no token came for %.0f s; %s%s%s", ask->timeout_ns / 1e9,
-				  stage ? "nobody serves stage '" : "the pipeline is overloaded or stuck, ",
-				  stage ?: "'sluicectl list' tells more",
-				  stage ? "': 'sluicectl up' starts and supervises its daemon" : "");
-			return -ETIMEDOUT;
-		}
+		if (!left)
+			return too_late(ask, stage);
 		if (stage && !*told)
 			ctl_error("waiting: nobody serves stage '%s' at the moment", stage);
 		*told = stage != NULL;
@@ -209,23 +216,13 @@ static void cancel(struct ask *ask, uint64_t stream)
 	}
 }
 
-int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, void *data),
-	       void *data)
+static int wait_for_end(struct ask *ask, uint64_t stream,
+			void (*on_event)(const struct client_event *ev, void *data), void *data)
 {
-	struct client_request *r = &ask->request;
 	struct client_event ev;
-	uint64_t stream;
 	bool told = false;
 	int err;
 
-	r->stops = ask->stops;
-	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) != sizeof(r->seed))
-		r->seed = (uint64_t)now_ns();
-	if (!ask->seeded)
-		r->seed &= INT64_MAX;	/* so that every JSON reader can give it back */
-	err = client_submit(ask->client, r, &stream);
-	if (err)
-		return client_failed(err);
 	do {
 		err = next_event(ask, &ev, &told);
 		if (err == -EINTR) {
@@ -245,6 +242,28 @@ int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, 
 	return CTL_OK;
 }
 
+int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, void *data),
+	       void *data)
+{
+	struct client_request *r = &ask->request;
+	uint64_t stream;
+	int err, status;
+
+	r->stops = ask->stops;
+	/* 63 bits, so that every JSON reader can give it back. */
+	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) == sizeof(r->seed))
+		r->seed &= INT64_MAX;
+	err = client_submit(ask->client, r, &stream);
+	if (err)
+		return client_failed(err);
+	/* Only now: a Ctrl-C at the prompt of a chat is not meant for the next answer. */
+	interrupted = 0;
+	interruptible = ask->client;
+	status = wait_for_end(ask, stream, on_event, data);
+	interruptible = NULL;
+	return status;
+}
+
 int ask_check_utf8(const char *text, size_t len)
 {
 	struct json_object *string;
@@ -255,7 +274,8 @@ int ask_check_utf8(const char *text, size_t len)
 	}
 	string = ctl_json_utf8(text, len);
 	if (!string) {
-		ctl_error("the prompt is not UTF-8: convert it, such as with 'iconv -f latin1 -t utf-8'");
+		ctl_error("the prompt is not UTF-8: convert it, such as with 'iconv -f latin1 -t "
+			  "utf-8'");
 		return CTL_USAGE;
 	}
 	json_object_put(string);

@@ -49,7 +49,7 @@ void ask_defaults(struct ask *ask);
 error_t ask_option(struct ask *ask, int key, char *arg, struct argp_state *state);
 
 /**
- * ask_open() - connect to the pipeline; from here on SIGINT stops an answer
+ * ask_open() - connect to the pipeline; from here on SIGINT only stops an answer
  * Return: CTL_OK, or an exit status after the error was printed.
  */
 int ask_open(struct ask *ask);

@@ -206,7 +206,7 @@ static int talk(struct chat *chat)
 		if (ask_check_utf8(line, len))
 			continue;
 		last = exchange(chat, line, len);
-		/* A question that failed is told and forgotten; only a lost pipeline ends the talk. */
+		/* A question that failed is told and forgotten; a lost pipeline ends the talk. */
 		if (last == CTL_NO_MODULE || last == CTL_NOT_FOUND)
 			status = last;
 	}

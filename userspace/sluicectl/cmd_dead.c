@@ -72,9 +72,11 @@ static error_t dead_parser(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->stage)
-			argp_error(state, "say what to do (list, show, requeue, drop) and with which stage");
+			argp_error(state, "say what to do (list, show, requeue, drop) and with "
+					  "which stage");
 		if (args->action >= DEAD_REQUEUE && args->one == args->all)
-			argp_error(state, "%s: which letters? --ticket N or --all", actions[args->action]);
+			argp_error(state, "%s: which letters? --ticket N or --all",
+				   actions[args->action]);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -89,10 +91,11 @@ static struct json_object *letter_json(const struct sluice_msg *msg,
 		const char *name;
 		uint64_t value;
 	} rows[] = {
-		{ "ticket", letter->ticket }, { "stream", msg->stream }, { "counter", msg->counter },
-		{ "kind", letter->kind }, { "flags", letter->flags },
-		{ "attempts", letter->attempts }, { "charges", letter->charges },
-		{ "errno", letter->reason }, { "bytes", letter->len },
+		{ "ticket", letter->ticket },	{ "stream", msg->stream },
+		{ "counter", msg->counter },	{ "kind", letter->kind },
+		{ "flags", letter->flags },	{ "attempts", letter->attempts },
+		{ "charges", letter->charges }, { "errno", letter->reason },
+		{ "bytes", letter->len },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -177,7 +177,8 @@ static error_t list_parser(int key, char *arg, struct argp_state *state)
 		args->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "'%s' is too much; 'sluicectl show %s' shows one stage", arg, arg);
+		argp_error(state, "'%s' is too much; 'sluicectl show %s' shows one stage", arg,
+			   arg);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -309,7 +310,8 @@ static void show_geometry(const struct sluice_info *info)
 	group ? printf(":%s\n", group->gr_name) : printf(":%u\n", info->gid);
 	printf("geometry  %u slots, %u buffers of %s, policy %s\n", info->nslots, info->nbufs,
 	       ctl_format_size(size, info->bufsize), ctl_policy_name(info->policy));
-	printf("retry     ack timeout %u ms, longest hold %u ms, write timeout %u ms, %u attempts\n",
+	printf("retry     ack timeout %u ms, longest hold %u ms, write timeout %u ms, %u "
+	       "attempts\n",
 	       info->ack_timeout_ms, info->max_hold_ms, info->write_timeout_ms, info->max_attempts);
 	if (info->dead_slots)
 		printf("dead      letters go to %s.dead, %u slots\n", info->name, info->dead_slots);
@@ -488,7 +490,8 @@ static void print_stats(bool json, const struct sluice_info *infos, int n,
 
 	if (!json) {
 		for (int i = 0; i < n; i++)
-			print_counters(&infos[i], find_stage(before, nbefore, infos[i].name), seconds);
+			print_counters(&infos[i], find_stage(before, nbefore, infos[i].name),
+				       seconds);
 		return;
 	}
 	array = json_object_new_array();
@@ -568,7 +571,8 @@ int cmd_check(const struct ctl_command *cmd, int argc, char **argv)
 		/* A dead-letter stage has no consumer by nature: its letters wait for people. */
 		if (infos[i].health == SLUICE_STALLED || (infos[i].health == SLUICE_NO_CONSUMER &&
 							  !strstr(infos[i].name, ".dead"))) {
-			ctl_error("stage '%s': %s, %u messages wait; 'sluicectl show %s' tells more",
+			ctl_error("stage '%s': %s, %u messages wait; 'sluicectl show %s' tells "
+				  "more",
 				  infos[i].name, state, infos[i].ready, infos[i].name);
 			status = CTL_FAILED;
 		}

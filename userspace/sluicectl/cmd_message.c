@@ -118,7 +118,8 @@ static int send_one(struct sluice_ep *ep, struct send_args *args, const void *da
 		json_object_object_add(object, "bytes", json_object_new_uint64(len));
 		json_object_object_add(object, "acknowledged", json_object_new_boolean(args->wait));
 		if (!args->wait)
-			json_object_object_add(object, "ticket", json_object_new_uint64(msg->ticket));
+			json_object_object_add(object, "ticket",
+					       json_object_new_uint64(msg->ticket));
 		ctl_print_json(object);
 	}
 	msg->counter++;
@@ -261,7 +262,8 @@ static error_t recv_parser(int key, char *arg, struct argp_state *state)
 		if (!args->stage)
 			argp_error(state, "from which stage? 'sluicectl list' shows them");
 		if (args->no_ack && (args->nack || !args->count || args->count > MESSAGE_HOLD_MAX))
-			argp_error(state, "--no-ack goes with a --count from 1 to %d and without --nack",
+			argp_error(state,
+				   "--no-ack goes with a --count from 1 to %d and without --nack",
 				   MESSAGE_HOLD_MAX);
 		return 0;
 	default:

@@ -84,7 +84,8 @@ static error_t run_parser(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (args->ask.request.parse_special && !args->ask.request.raw)
-			argp_error(state, "--special goes with --raw: the chat template quotes everything");
+			argp_error(state, "--special goes with --raw: the chat template quotes "
+					  "everything");
 		return 0;
 	default:
 		return ask_option(&args->ask, key, arg, state);
@@ -148,8 +149,10 @@ static struct json_object *hops_json(const struct client_stats *timing)
 		json_object_object_add(hop, "bytes", json_object_new_uint64(row.bytes));
 		json_object_object_add(hop, "queue_p50_ns", json_object_new_uint64(row.queue_p50));
 		json_object_object_add(hop, "queue_p99_ns", json_object_new_uint64(row.queue_p99));
-		json_object_object_add(hop, "service_p50_ns", json_object_new_uint64(row.service_p50));
-		json_object_object_add(hop, "service_p99_ns", json_object_new_uint64(row.service_p99));
+		json_object_object_add(hop, "service_p50_ns",
+				       json_object_new_uint64(row.service_p50));
+		json_object_object_add(hop, "service_p99_ns",
+				       json_object_new_uint64(row.service_p99));
 		json_object_object_add(hop, "share", json_object_new_double(row.share));
 		json_object_array_add(hops, hop);
 	}
@@ -160,6 +163,7 @@ static void print_json(struct run_args *args, int status)
 {
 	struct json_object *object = json_object_new_object(), *timings = json_object_new_object();
 	const struct client_event *end = &args->end;
+	const char *reason;
 
 	fflush(args->text_stream);
 	json_object_object_add(object, "prompt",
@@ -172,9 +176,8 @@ static void print_json(struct run_args *args, int status)
 	json_object_object_add(object, "token_ids", json_object_get(args->token_ids));
 	json_object_object_add(object, "text",
 			       json_object_new_string_len(args->text, (int)args->text_len));
-	json_object_object_add(object, "finish_reason",
-			       json_object_new_string(status == CTL_OK ? msg_reason_name(end->reason) :
-						      "cancel"));
+	reason = status == CTL_OK ? msg_reason_name(end->reason) : "cancel";
+	json_object_object_add(object, "finish_reason", json_object_new_string(reason));
 	json_object_object_add(timings, "first_token_ns",
 			       json_object_new_uint64(client_stats_first(args->timing)));
 	json_object_object_add(timings, "tokens_per_second",

@@ -58,7 +58,8 @@ static uint32_t option_owner(struct argp_state *state, const char *text)
 {
 	const struct passwd *user = getpwnam(text);
 
-	return user ? user->pw_uid : (uint32_t)ctl_option_number(state, "--owner", text, UINT32_MAX);
+	return user ? user->pw_uid :
+		      (uint32_t)ctl_option_number(state, "--owner", text, UINT32_MAX);
 }
 
 static uint32_t option_group(struct argp_state *state, const char *text)
@@ -106,7 +107,8 @@ static error_t create_parser(int key, char *arg, struct argp_state *state)
 		c->policy = option_policy(state, arg);
 		return 0;
 	case OPT_MAX_ATTEMPTS:
-		c->max_attempts = ctl_option_number(state, "--max-attempts", arg, SLUICE_MAX_ATTEMPTS);
+		c->max_attempts =
+			ctl_option_number(state, "--max-attempts", arg, SLUICE_MAX_ATTEMPTS);
 		return 0;
 	case OPT_ACK_TIMEOUT:
 		c->ack_timeout_ms = ctl_option_ms(state, "--ack-timeout", arg);
@@ -185,7 +187,7 @@ int cmd_create(const struct ctl_command *cmd, int argc, char **argv)
 static const struct argp_option destroy_options[] = {
 	{ "drain", 'd', "TIME", 0, "Wait so long for the stage to empty", 0 },
 	{ "force", 'f', NULL, 0,
-	  "Destroy it (after the wait) even if it is in use: whoever is attached gets ESHUTDOWN", 0 },
+	  "Destroy it (after the wait) even if somebody is attached: they get ESHUTDOWN", 0 },
 	CTL_OPTION_JSON,
 	{ 0 }
 };

@@ -33,7 +33,8 @@ static int stage_exists(const struct pipeline *p, const struct pipeline_stage *s
 		return -ctl_library_error(err);
 	if (!ctl_geometry_differs(&stage->create, &info, why))
 		return 1;
-	ctl_error("%s:%u: stage '%s' exists already, but %s: 'sluicectl destroy %s', or change the file",
+	ctl_error("%s:%u: stage '%s' exists already, but %s: 'sluicectl destroy %s', or change the "
+		  "file",
 		  p->path, stage->line, stage->create.name, why, stage->create.name);
 	return -CTL_FAILED;
 }
@@ -199,8 +200,7 @@ static void on_ready(void *data)
 	struct up *up = data;
 
 	if (up->json)
-		puts(json_object_to_json_string_ext(up->state, JSON_C_TO_STRING_PRETTY |
-						    JSON_C_TO_STRING_NOSLASHESCAPE));
+		ctl_print_json(json_object_get(up->state));
 	else
 		fprintf(stderr, "pipeline '%s' is up%s\n", up->pipeline->name,
 			up->detach ? "" : "; Ctrl-C takes it down");
@@ -261,7 +261,8 @@ static int wait_for(pid_t supervisor, int report_fd, const char *name)
 	else
 		status = CTL_FAILED;
 	log = state_path(name, ".log");
-	ctl_error("pipeline '%s' is not up; what its daemons said is in %s", name, log ?: "the log");
+	ctl_error("pipeline '%s' is not up; what its daemons said is in %s", name,
+		  log ?: "the log");
 	free(log);
 	return status ?: CTL_INTERRUPTED;
 }
@@ -318,7 +319,8 @@ static int become_supervisor(struct up *up)
 	if (up->lock >= 0) {
 		old = state_read(name);
 		if (old) {
-			ctl_error("pipeline '%s': its supervisor was killed; cleaning up after it", name);
+			ctl_error("pipeline '%s': its supervisor was killed; cleaning up after it",
+				  name);
 			clean_stale(old);
 			json_object_put(old);
 		}
@@ -329,8 +331,8 @@ static int become_supervisor(struct up *up)
 	old = state_read(name);
 	if (!json_object_object_get_ex(old, "supervisor", &supervisor))
 		supervisor = NULL;
-	ctl_error("pipeline '%s' is up already (supervisor %lld): 'sluicectl down %s' takes it down", name,
-		  (long long)state_number(supervisor, "pid"), name);
+	ctl_error("pipeline '%s' is up already (supervisor %lld): 'sluicectl down %s' takes it "
+		  "down", name, (long long)state_number(supervisor, "pid"), name);
 	json_object_put(old);
 	return CTL_FAILED;
 }
@@ -438,8 +440,9 @@ static int down_live(const struct down_args *args, const char *name, struct json
 	json_object_object_get_ex(state, "supervisor", &supervisor);
 	pidfd = process_open(state, supervisor);
 	if (pidfd < 0) {
-		ctl_error("pipeline '%s' is supervised by a process that cannot be found from here: "
-			  "take it down in the pid namespace or as the user that brought it up", name);
+		ctl_error("pipeline '%s' is supervised by a process that cannot be found from "
+			  "here: take it down in its pid namespace, as the user who started it",
+			  name);
 		return CTL_FAILED;
 	}
 	if (pidfd_send_signal(pidfd, SIGTERM, NULL, 0)) {
@@ -449,7 +452,8 @@ static int down_live(const struct down_args *args, const char *name, struct json
 		if (args->force) {
 			status = force_down(name, state, pidfd);
 		} else {
-			ctl_error("pipeline '%s' has not finished in %u ms: --force kills it", name, ms);
+			ctl_error("pipeline '%s' has not finished in %u ms: --force kills it", name,
+				  ms);
 			status = CTL_TIMEOUT;
 		}
 	}

@@ -114,14 +114,16 @@ static int put_value(struct expand *e, const char *key, const char *fallback, FI
 		return 0;
 	}
 	snprintf(why, CTL_WHY_MAX,
-		 "${%.64s} has no value: give it one with --set %.64s=... or in the environment", key, key);
+		 "${%.64s} has no value: give it one with --set %.64s=... or in the environment",
+		 key, key);
 	return -ENOENT;
 }
 
 /* "KEY" or "KEY:-default": cut in two. False: it is neither. */
 static bool split(char *key, const char **fallback)
 {
-	static const char name[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
+	static const char name[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
 	size_t length = strspn(key, name);
 
 	*fallback = NULL;
@@ -144,7 +146,8 @@ static int expand_one(struct expand *e, const char **text, FILE *out, int depth,
 		*text = end + 1;
 	} else {
 		snprintf(why, CTL_WHY_MAX,
-			 "'%.32s': write ${KEY}, ${KEY:-default}, or $${ for just these characters", *text);
+			 "'%.32s': write ${KEY}, ${KEY:-default}, or $${ for just these characters",
+			 *text);
 		err = -EINVAL;
 	}
 	free(key);

@@ -54,7 +54,8 @@ static int check_name(const char *name, char why[CTL_WHY_MAX])
 	if (name[0] && strchr(first, name[0]) && !name[strspn(name, rest)])
 		return 0;
 	snprintf(why, CTL_WHY_MAX,
-		 "the name '%.48s' must begin with a letter or digit and go on with letters, digits, '.', '_' or '-'",
+		 "the name '%.48s' must begin with a letter or digit and go on with letters, "
+		 "digits, '.', '_' or '-'",
 		 name);
 	return -EINVAL;
 }
@@ -93,7 +94,8 @@ int ctl_geometry_check(const struct sluice_create *create, char why[CTL_WHY_MAX]
 		return -EINVAL;
 	}
 	if (create->bufsize > SLUICE_MAX_BUFFER_SIZE) {
-		snprintf(why, CTL_WHY_MAX, "a buffer has at most 1G, not %u bytes", create->bufsize);
+		snprintf(why, CTL_WHY_MAX, "a buffer has at most 1G, not %u bytes",
+			 create->bufsize);
 		return -EINVAL;
 	}
 	if (!create->nbufs != !create->bufsize) {
@@ -129,7 +131,8 @@ bool ctl_geometry_differs(const struct sluice_create *want, const struct sluice_
 		{ "ms of ack timeout", ack_timeout, have->ack_timeout_ms },
 		{ "ms of longest hold", want->max_hold_ms ?: 10 * ack_timeout, have->max_hold_ms },
 		{ "ms of write timeout", want->write_timeout_ms ?: 1000, have->write_timeout_ms },
-		{ "messages in the kernel's queue", want->queue_max ?: want->nslots, have->queue_max },
+		{ "messages in the kernel's queue", want->queue_max ?: want->nslots,
+		  have->queue_max },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

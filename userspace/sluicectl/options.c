@@ -61,7 +61,8 @@ int ctl_parse_number(const char *text, uint64_t max, uint64_t *value, char why[C
 	int err = parse_units(text, no_units, max, value);
 
 	if (err)
-		snprintf(why, CTL_WHY_MAX, "'%.64s' is not a whole number from 0 to %" PRIu64, text, max);
+		snprintf(why, CTL_WHY_MAX, "'%.64s' is not a whole number from 0 to %" PRIu64, text,
+			 max);
 	return err;
 }
 

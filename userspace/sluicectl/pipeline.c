@@ -148,10 +148,13 @@ static int set_list(const struct loader *l, const struct toml_node *node, char *
 	int status = 0;
 
 	if (node->type != TOML_ARRAY)
-		return fail(l, node, "'%s': a list of strings is wanted, [\"program\", \"argument\"], not %s",
+		return fail(l, node,
+			    "'%s': a list of strings is wanted, [\"program\", \"argument\"], not "
+			    "%s",
 			    node->key, toml_type_name(node->type));
 	if (!node->nchildren)
-		return fail(l, node, "'%s' is empty: leave it out for a stage without a daemon", node->key);
+		return fail(l, node, "'%s' is empty: leave it out for a stage without a daemon",
+			    node->key);
 	*list = calloc(node->nchildren + 1, sizeof(**list));
 	if (!*list)
 		return no_memory();
@@ -165,8 +168,8 @@ static int set_environment(const struct loader *l, const struct toml_node *node,
 	int status = 0;
 
 	if (node->type != TOML_TABLE)
-		return fail(l, node, "'%s': a table is wanted, { NAME = \"value\" }, not %s", node->key,
-			    toml_type_name(node->type));
+		return fail(l, node, "'%s': a table is wanted, { NAME = \"value\" }, not %s",
+			    node->key, toml_type_name(node->type));
 	*list = calloc(node->nchildren + 1, sizeof(**list));
 	if (!*list)
 		return no_memory();
@@ -208,7 +211,8 @@ static int choose(const char *text, const char *const *choices, uint32_t *value,
 	}
 	used = snprintf(why, CTL_WHY_MAX, "'%.64s' is none of", text);
 	for (uint32_t i = 0; choices[i]; i++)
-		used += snprintf(why + used, CTL_WHY_MAX - used, "%s '%s'", i ? "," : "", choices[i]);
+		used += snprintf(why + used, CTL_WHY_MAX - used, "%s '%s'", i ? "," : "",
+				 choices[i]);
 	return -EINVAL;
 }
 
@@ -349,7 +353,8 @@ static int unknown_key(const struct loader *l, const struct toml_node *node,
 	const char *close = ctl_suggest(node->key, names);
 
 	if (close)
-		return fail(l, node, "%s has no key '%s'; did you mean '%s'?", where, node->key, close);
+		return fail(l, node, "%s has no key '%s'; did you mean '%s'?", where, node->key,
+			    close);
 	return fail(l, node, "%s has no key '%s'; sluicectl(8) lists the keys", where, node->key);
 }
 
@@ -435,12 +440,16 @@ static int check_pipeline(const struct loader *l, const struct toml_node *root,
 			  const struct pipeline *p)
 {
 	if (!p->name || !p->name[0])
-		return fail(l, root, "the pipeline has no name: add [pipeline] with name = \"...\"");
+		return fail(l, root,
+			    "the pipeline has no name: add [pipeline] with name = \"...\"");
 	if (strlen(p->name) >= SLUICE_NAME_MAX || strchr(p->name, '/') || p->name[0] == '.')
-		return fail(l, root, "the pipeline's name '%s' must be short, without '/', not begin with '.'",
+		return fail(l, root,
+			    "the pipeline's name '%s' must be short, without '/', not begin with "
+			    "'.'",
 			    p->name);
 	if (!p->nstages)
-		return fail(l, root, "the pipeline has no stage: add [[stage]] with name and command");
+		return fail(l, root,
+			    "the pipeline has no stage: add [[stage]] with name and command");
 	for (int i = 0; i < PIPELINE_ROLES; i++)
 		if (p->client[i] && !has_stage(p, p->client[i]))
 			return fail(l, root, "[client] names a stage '%s' that is not in this file",
@@ -493,7 +502,9 @@ static int set_variables(const struct loader *l, const struct toml_node *root)
 
 			snprintf(number, sizeof(number), "%lld", (long long)node->integer);
 			if (node->type != TOML_STRING && node->type != TOML_INTEGER)
-				return fail(l, node, "variable '%s': a string or a whole number is wanted, not %s",
+				return fail(l, node,
+					    "variable '%s': a string or a whole number is wanted, "
+					    "not %s",
 					    node->key, toml_type_name(node->type));
 			if (expand_default(l->expand, node->key,
 					   node->type == TOML_STRING ? node->string : number))
@@ -543,7 +554,9 @@ int pipeline_load(const char *path, const char *const *sets, struct pipeline **o
 	err = toml_load(path, &root, error);
 	if (err) {
 		ctl_error("%s", error);
-		status = err == -EINVAL ? CTL_BAD_FILE : err == -ENOENT ? CTL_NOT_FOUND : ctl_exit_of(err);
+		status = err == -EINVAL ? CTL_BAD_FILE :
+			 err == -ENOENT ? CTL_NOT_FOUND :
+					  ctl_exit_of(err);
 	} else {
 		p->path = realpath(path, NULL);
 		status = p->path ? set_variables(&l, root) : no_memory();

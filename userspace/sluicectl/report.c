@@ -135,8 +135,9 @@ const char *ctl_suggest(const char *word, const char *const *list)
 
 void ctl_print_json(struct json_object *object)
 {
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	int layout = isatty(STDOUT_FILENO) ? JSON_C_TO_STRING_PRETTY : JSON_C_TO_STRING_PLAIN;
+
+	puts(json_object_to_json_string_ext(object, layout | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(object);
 }
 

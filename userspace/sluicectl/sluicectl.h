@@ -92,7 +92,7 @@ int ctl_check_module(void);
 /** ctl_suggest() - the entry of a NULL-terminated list that @word may be a typo of, or NULL */
 const char *ctl_suggest(const char *word, const char *const *list);
 
-/** ctl_print_json() - print and free an object */
+/** ctl_print_json() - print and free an object: one line, or for people on a terminal several */
 void ctl_print_json(struct json_object *object);
 
 /** ctl_json_utf8() - a JSON string of @data if that is valid UTF-8, else NULL */

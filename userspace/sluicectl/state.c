@@ -27,7 +27,8 @@ static char *run_directory(void)
 	else if (!geteuid())
 		path = strdup("/run/sluice");
 	else if (!user || !user[0])
-		ctl_error("no place for the state of pipelines: set SLUICE_RUN_DIR to a directory of yours");
+		ctl_error("no place for the state of pipelines: set SLUICE_RUN_DIR to a directory "
+			  "of yours");
 	else if (asprintf(&path, "%s/sluice", user) < 0)
 		path = NULL;
 	return path;
@@ -40,8 +41,8 @@ char *state_path(const char *name, const char *suffix)
 	if (!directory)
 		return NULL;
 	if (mkdir(directory, 0755) && errno != EEXIST) {
-		ctl_error("cannot make '%s': %s; set SLUICE_RUN_DIR to a directory of yours", directory,
-			  strerror(errno));
+		ctl_error("cannot make '%s': %s; set SLUICE_RUN_DIR to a directory of yours",
+			  directory, strerror(errno));
 		path = NULL;
 	} else if (asprintf(&path, "%s/%s%s", directory, name, suffix) < 0) {
 		path = NULL;
@@ -125,8 +126,10 @@ int state_write(const char *name, struct json_object *state)
 struct json_object *state_read(const char *name)
 {
 	char *path = state_path(name, ".json");
-	struct json_object *state = path && !access(path, F_OK) ? json_object_from_file(path) : NULL;
+	struct json_object *state = NULL;
 
+	if (path && !access(path, F_OK))
+		state = json_object_from_file(path);
 	free(path);
 	return state;
 }

@@ -30,6 +30,7 @@
 #define FORGIVEN_AFTER		(10 * SECOND)
 #define POLL_FIRST		(20 * MS)
 #define POLL_MAX		(1 * SECOND)
+#define PROGRESS_EVERY		(3 * SECOND)
 #define MAX_EARLY_DEATHS	3	/* in a row, before the pipeline was ready once */
 
 enum daemon_state { DAEMON_RUNNING, DAEMON_WAITING, DAEMON_FINISHED };
@@ -57,6 +58,7 @@ struct supervisor {
 	sd_event_source				*poll;
 	sd_event_source				*deadline;
 	uint64_t				poll_interval;
+	uint64_t				told;		/* when progress was last shown */
 	struct daemon				*daemons;
 	size_t					ndaemons;
 	bool					ready;
@@ -226,6 +228,20 @@ static void look_at_stage(struct supervisor *s, const struct pipeline_stage *sta
 			set_ready(&s->daemons[i]);
 }
 
+/* The first start may take a minute: weights are dequantised into the cache. */
+static void show_progress(struct supervisor *s)
+{
+	uint64_t now = now_us();
+
+	if (s->ready || now - s->told < PROGRESS_EVERY)
+		return;
+	s->told = now;
+	for (size_t i = 0; i < s->ndaemons; i++)
+		if (s->daemons[i].state == DAEMON_RUNNING && !s->daemons[i].ready)
+			say(&s->daemons[i], "not ready yet, %.0f s",
+			    (now - s->daemons[i].started) / 1e6);
+}
+
 static int on_poll(sd_event_source *source, uint64_t when, void *data)
 {
 	struct supervisor *s = data;
@@ -238,7 +254,9 @@ static int on_poll(sd_event_source *source, uint64_t when, void *data)
 		if (!s->daemons[i].ready && s->daemons[i].state != DAEMON_FINISHED)
 			all = false;
 	if (!all) {
-		s->poll_interval = s->poll_interval < POLL_MAX ? s->poll_interval * 5 / 4 : POLL_MAX;
+		show_progress(s);
+		if (s->poll_interval < POLL_MAX)
+			s->poll_interval += s->poll_interval / 4;
 		sd_event_source_set_time_relative(source, s->poll_interval);
 		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	}
@@ -266,9 +284,10 @@ static int on_not_ready(sd_event_source *source, uint64_t when, void *data)
 
 	for (size_t i = 0; i < s->ndaemons; i++)
 		if (!s->daemons[i].ready)
-			ctl_error("stage '%s' replica %u did not attach within %u ms: see what it said, "
-				  "or give it more ready_timeout", s->daemons[i].stage->create.name,
-				  s->daemons[i].replica, s->pipeline->ready_ms);
+			ctl_error("stage '%s' replica %u did not attach within %u ms: see what it "
+				  "said, or give it more ready_timeout",
+				  s->daemons[i].stage->create.name, s->daemons[i].replica,
+				  s->pipeline->ready_ms);
 	stop(s, CTL_TIMEOUT);
 	return 0;
 }
@@ -450,6 +469,7 @@ static int list_daemons(struct supervisor *s)
 static void run(struct supervisor *s)
 {
 	s->poll_interval = POLL_FIRST;
+	s->told = now_us();
 	for (size_t i = 0; i < s->ndaemons && !s->stopping; i++)
 		if (start(&s->daemons[i]) < 0)
 			stop(s, CTL_FAILED);
@@ -478,7 +498,8 @@ int supervisor_check(const struct pipeline *p)
 			continue;
 		program = spawn_find(p->stages[i].command[0]);
 		if (!program) {
-			ctl_error("stage '%s': there is no program '%s' beside sluicectl or in PATH",
+			ctl_error("stage '%s': there is no program '%s' beside sluicectl or in "
+				  "PATH",
 				  p->stages[i].create.name, p->stages[i].command[0]);
 			return CTL_NOT_FOUND;
 		}
