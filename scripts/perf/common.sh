@@ -51,6 +51,15 @@ build_all() {
 	fi
 }
 
+# warn_busy: other work on the machine makes every figure worse, and ratios less certain.
+warn_busy() {
+	local load rest
+	read -r load rest </proc/loadavg
+	if awk -v load="$load" 'BEGIN { exit !(load >= 1) }'; then
+		say "this machine is busy (load average $load): ratios will scatter"
+	fi
+}
+
 # in_box COMMAND...: runs COMMAND where the module is loaded.
 in_box() {
 	local module words=(--kind "$box")

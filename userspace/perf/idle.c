@@ -219,7 +219,8 @@ static void report(const struct idle *d)
 
 	if (!d->json) {
 		perf_machine_print(stdout);
-		printf("%u endpoints asleep for %.1f s: %.3f ms of processor time, %.4f %% of one processor; %llu bytes of stage memory each\n",
+		printf("%u endpoints asleep for %.1f s: %.3f ms of processor time, "
+		       "%.4f %% of one processor; %llu bytes of stage memory each\n",
 		       d->endpoints, d->elapsed_s, (double)d->cpu_ns / 1e6, percent,
 		       (unsigned long long)(d->resident_bytes / d->endpoints));
 		return;

@@ -76,7 +76,8 @@ void latency_print(const struct latency *l, FILE *f)
 	}
 	fprintf(f, "\nfloor: one cache line bounced between two processes, no message\n"
 		"spread: between the medians of the rounds; sleeps: of ping, for each message\n"
-		"ratios: median of the rounds' ratios; unix: the stream socket that waits alike, else sleeping\n");
+		"ratios: median of the rounds' ratios; unix: the stream socket that waits alike, "
+		"else sleeping\n");
 }
 
 static void add_double(struct json_object *o, const char *key, double v)

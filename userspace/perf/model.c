@@ -123,7 +123,8 @@ static void print_text(const struct model_options *o, const struct model_bench_r
 	if (o->bench.n_prefill)
 		printf("prefill  %8.1f tokens/s   %u tokens in %.3f s\n", r->prefill_tok_s,
 		       o->bench.n_prefill, r->prefill_s);
-	printf("weights  %8.1f GB/s of %.1f GB/s that memory gives: %.0f %% of the limit (%.0f MB a step)\n",
+	printf("weights  %8.1f GB/s of %.1f GB/s that memory gives: %.0f %% of the limit "
+	       "(%.0f MB a step)\n",
 	       r->decode_gb_s, r->read_gb_s, r->fraction * 100, (double)r->weight_bytes / 1e6);
 }
 
