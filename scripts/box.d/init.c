@@ -160,6 +160,20 @@ static void mount_system(void)
 			perror(links[i][1]);
 }
 
+/* An initramfs has no /dev/console when the kernel looks for it. */
+static void open_standard_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/console", O_RDWR);
+		if (fd < 0)
+			fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd < 3);
+	if (fd >= 3)
+		close(fd);
+}
+
 static void insert_modules(void)
 {
 	char name[NAME_MAX], path[PATH_MAX];
@@ -464,8 +478,7 @@ static void end_processes(void)
 }
 
 /*
- * kmemleak reports only what is older than five seconds, and takes back what a second scan proves
- * wrong. What the kernel itself leaked at its start is forgotten before the command runs.
+ * kmemleak reports only what is older than five seconds and did not change between two scans. What the kernel itself leaked at its start is forgotten before the command runs.
  */
 static void search_leaks(bool before)
 {
@@ -477,8 +490,8 @@ static void search_leaks(bool before)
 		kmsg("<2>sluice-box: BUG: --leaks, but this kernel has no kmemleak\n");
 		return;
 	}
-	for (int i = 0; i < (before ? 1 : 2); i++) {
-		sleep(6);
+	for (int i = 0; i < 2; i++) {
+		sleep(i ? 1 : 6);
 		if (write(fd, "scan", 4) != 4)
 			perror("box-init: kmemleak");
 	}
@@ -508,9 +521,10 @@ int main(void)
 	int sigfd;
 
 	umask(022);
+	if (access("/box-modules", F_OK) == 0 && mount("devtmpfs", "/dev", "devtmpfs", 0, ""))
+		return 1;
+	open_standard_streams();
 	insert_modules();
-	if (access("/dev/null", F_OK) && mount("devtmpfs", "/dev", "devtmpfs", 0, ""))
-		perror("box-init: /dev");
 	mkdir("/sys", 0755);
 	if (access("/sys/class", F_OK))
 		try_mount("sysfs", "sysfs", "/sys", "");
@@ -538,7 +552,7 @@ int main(void)
 		fail("no command was named");
 	if (find_leaks)
 		search_leaks(true);
-	kmsg("<6>sluice-box: command starts\n");
+	kmsg("<4>sluice-box: command starts\n");
 	start_command();
 	run_command(sigfd);
 	end_processes();

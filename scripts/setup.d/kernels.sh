@@ -114,3 +114,145 @@ setup_kernel_uml() {
 setup_kernel_debug() {
 	setup_uml debug "$debug_build_lines"
 }
+
+# series_package PREFIX SERIES: the newest package PREFIX-SERIES…-amd64 of the release chosen by
+# other_release; when that release has moved on, of whatever series it has now.
+series_package() {
+	local found
+	found=$(newest_package "$1-${2//./\\.}[.0-9]*([-+][0-9a-z]+)?-amd64")
+	if [ -z "$found" ]; then
+		found=$(newest_package "$1-[0-9]+\\.[.0-9]*([-+][0-9a-z]+)?-amd64")
+		[ -n "$found" ] || die "Debian $(suite_of "$2") offers no $1 package now; try again later"
+		say "Debian $(suite_of "$2") has no kernel $2 any more; taking $found"
+	fi
+	echo "$found"
+}
+
+# Headers for building modules, unpacked and fitted to this machine's compiler.
+setup_headers() {
+	local series=$1 suite package abi kbuild work dir key
+	suite=$(suite_of "$series")
+	key=$({ declare -f fit_headers drop_config fit_tools write_loader; gcc -dumpfullversion; } | content_key)
+	if [ -z "$refresh" ] && [ -e "$cache/headers/$series/build/Makefile" ]; then
+		[[ $(readlink "$cache/headers/$series") != *-"$key" ]] || return 0
+	fi
+	mkdir -p "$cache/headers" "$cache/log"
+	other_release "$suite"
+	package=$(series_package linux-headers "$series")
+	abi=${package#linux-headers-}
+	dir=$cache/headers/$abi-$key
+	if [ ! -e "$dir" ]; then
+		work=$dir.tmp
+		rm -rf "$work"
+		kbuild=$(apt-cache "${APT[@]}" show --no-all-versions "$package" |
+			sed -n 's/^Depends:.*\(linux-kbuild-[^ ,]*\).*/\1/p')
+		fetch_debs "$work/debs" "$package" "${package%-amd64}-common" "$kbuild"
+		unpack_debs "$work/debs" "$work"
+		# The tree names itself by absolute paths, so both take the final place's name.
+		fit_tools "$work" "$dir"
+		fit_headers "$work" "$dir" "$abi"
+		mv -T "$work" "$dir"
+	fi
+	point "$cache/headers/$series" "$dir"
+}
+
+# unpack_debs FROM TO: unpacks all packages in FROM and removes them.
+unpack_debs() {
+	local deb
+	for deb in "$1"/*.deb; do
+		dpkg-deb -x "$deb" "$2"
+	done
+	rm -rf "$1"
+}
+
+# A stock Debian kernel and its modules, unpacked: for the tcg and kvm boxes.
+setup_image() {
+	local series=$1 suite image abi work packages
+	suite=$(suite_of "$series")
+	[ ! -e "$cache/images/$series/vmlinuz" ] || [ -n "$refresh" ] || return 0
+	mkdir -p "$cache/images" "$cache/log"
+	other_release "$suite"
+	image=$(series_package linux-image "$series")
+	abi=${image#linux-image-}
+	if [ ! -e "$cache/images/$abi" ]; then
+		work=$cache/images/$abi.tmp
+		rm -rf "$work"
+		# Newer ones are split; then the image is only a name for these.
+		mapfile -t packages < <(apt-cache "${APT[@]}" pkgnames |
+			grep -xE "linux-(base|binary|modules)-${abi//+/\\+}")
+		[ ${#packages[@]} -gt 0 ] || packages=("$image")
+		fetch_debs "$work/debs" "${packages[@]}"
+		unpack_debs "$work/debs" "$work"
+		[ ! -d "$work/lib/modules" ] || { mkdir -p "$work/usr/lib" && mv "$work/lib/modules" "$work/usr/lib/"; }
+		[ -e "$work/lib" ] && rmdir "$work/lib"
+		ln -s usr/lib "$work/lib"
+		depmod -b "$work" "$abi" || die "depmod failed; run: scripts/setup packages"
+		ln -s "$(find "$work" -name "vmlinuz*" -type f -printf '%P\n' | head -n 1)" "$work/vmlinuz"
+		ln -s "usr/lib/modules/$abi" "$work/modules"
+		mv -T "$work" "$cache/images/$abi"
+	fi
+	point "$cache/images/$series" "$abi"
+}
+
+# fit_tools TREE FINAL: build tools that need a newer C library than this machine's get their own
+# release's, from the cache. A wrapper that only chooses among programs for several processors
+# is replaced by the program for this one.
+fit_tools() {
+	local tool real
+	while read -r tool; do
+		for real in "$tool.real-x86" "$tool.real-lsb-64" "$tool"; do
+			[ ! -x "$real" ] || break
+		done
+		ldd "$real" 2>&1 | grep -q 'not found' || continue
+		[ -d "$1/libc" ] || unpack_libc "$1/libc"
+		if [ "$real" = "$tool" ]; then
+			real=$tool.elf
+			mv "$tool" "$real"
+		fi
+		write_loader "$tool" "$2/libc" "$2/${real#"$1/"}"
+	done < <(find "$1"/usr/lib/linux-kbuild-*/scripts "$1"/usr/lib/linux-kbuild-*/tools \
+		-type f -perm -1 ! -name '*.real-*' -exec sh -c 'head -c 4 "$1" | grep -q ELF' sh {} \; -print)
+}
+
+unpack_libc() {
+	fetch_debs "$1/debs" libc6
+	unpack_debs "$1/debs" "$1"
+}
+
+# write_loader FILE LIBC REAL: FILE becomes a script that runs REAL with the C library in LIBC.
+write_loader() {
+	local libs=$2/usr/lib/x86_64-linux-gnu
+	printf '#!/bin/sh\nexec %s/ld-linux-x86-64.so.2 --library-path %s --argv0 "$0" %s "$@"\n' \
+		"$libs" "$libs" "$3" >"$1.new"
+	chmod +x "$1.new"
+	mv "$1.new" "$1"
+}
+
+# fit_headers TREE FINAL ABI: lets TREE, which will be FINAL, build with this machine's compiler,
+# which may be older than the kernel's.
+fit_headers() {
+	local src=$1/usr/src/linux-headers-$3 common=$1/usr/src/linux-headers-${3%-amd64}-common major
+	major=$(gcc -dumpversion | cut -d. -f1)
+	ln -sfn "usr/src/linux-headers-$3" "$1/build"
+	sed -i "s#\([= ]\)/usr/src/#\1$2/usr/src/#" "$src/Makefile"
+	[ ! -e "$src/.kernelvariables" ] || sed -i -E 's/gcc-[0-9]+/gcc/' "$src/.kernelvariables"
+	# Warnings that this is another compiler, and another pahole: it is, on purpose.
+	sed -i -E 's/\[ "\$\((CC_VERSION_TEXT|PAHOLE_VERSION)\)" != [^]]*\]/false/' "$common/Makefile"
+	# Type information of the module needs vmlinux and pahole. For make only: in autoconf.h it
+	# decides the size of struct module.
+	sed -i '/^CONFIG_DEBUG_INFO_BTF_MODULES=/d' "$src/include/config/auto.conf"
+	# Options that this compiler is too old for.
+	[ "$major" -ge 14 ] || drop_config "$src" CC_HAS_MIN_FUNCTION_ALIGNMENT
+	[ "$major" -ge 13 ] || drop_config "$src" CC_HAS_ASSUME
+	[ "$major" -ge 15 ] || drop_config "$src" CC_HAS_COUNTED_BY CC_HAS_MULTIDIMENSIONAL_NONSTRING
+	[ "$major" -ge 16 ] || drop_config "$src" CC_HAS_COUNTED_BY_PTR
+}
+
+drop_config() {
+	local src=$1 name
+	shift
+	for name; do
+		sed -i "/^CONFIG_$name=/d" "$src/.config" "$src/include/config/auto.conf"
+		sed -i "/^#define CONFIG_$name /d" "$src/include/generated/autoconf.h"
+	done
+}
