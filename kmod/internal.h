@@ -230,6 +230,7 @@ struct sl_endpoint {
 	u32			id, index, role, flags;
 	bool			attached, dead, mapped, evicted;
 	u32			own_maps, all_maps;
+	u32			nwaiters;	/* of its on stage->sleepers; under wait_lock */
 	struct address_space	mapping;
 	struct rw_semaphore	fault_lock;	/* @evicted against faults that insert */
 	struct sl_waiter	poll;

@@ -250,7 +250,8 @@ static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m)
 		return -ENOTCONN;
 	if (s->sole)
 		return -EBUSY;
-	if (s->nqueue >= s->queue_max || s->nsent >= s->nslots)
+	/* what is published holds a slot, but for what was acknowledged a moment ago */
+	if (s->nqueue >= s->queue_max || s->nqueue + s->nsent >= s->queue_max + s->nslots)
 		return -EAGAIN;
 	if (m->buf == SLUICE_NO_BUFFER)
 		return 0;

@@ -31,6 +31,7 @@ static void sl_enlist(struct sl_stage *s, struct sl_waiter *w)
 	spin_lock(&s->wait_lock);
 	if (!w->parked) {
 		w->parked = true;
+		w->ep->nwaiters++;
 		list_add_tail(&w->list, &s->sleepers);
 		sl_count_sleeper(s, w->wait.what, 1);
 	}
@@ -40,8 +41,12 @@ static void sl_enlist(struct sl_stage *s, struct sl_waiter *w)
 static void sl_delist_locked(struct sl_stage *s, struct sl_waiter *w)
 {
 	w->parked = false;
+	w->ep->nwaiters--;
 	list_del_init(&w->list);
 	sl_count_sleeper(s, w->wait.what, -1);
+	/* However it left the list, it is awake and may claim (P11). */
+	if (w->ep->role == SLUICE_CONSUMER)
+		sl_tick_start(s);
 }
 
 /** sl_unpark() - take it off the list; false when a waker has it already */
@@ -190,7 +195,6 @@ static void sl_wake_some(struct sl_stage *s, u32 what, const struct sl_endpoint 
 void sl_wake(struct sl_stage *s, u32 what, int result)
 {
 	sl_wake_some(s, what, NULL, result);
-	sl_tick_start(s);	/* somebody is awake (P11) */
 }
 
 void sl_wake_endpoint(struct sl_endpoint *ep, int result)
@@ -254,28 +258,28 @@ bool sl_parked_commands(struct sl_stage *s)
 /** sl_all_parked() - is every consumer of the stage asleep? (P11) */
 bool sl_all_parked(struct sl_stage *s)
 {
-	struct sl_waiter *w;
-	u32 n = 0;
+	struct sl_endpoint *ep;
+	unsigned long id;
+	bool all = true;
 
 	lockdep_assert_held(&s->lock);
 	spin_lock(&s->wait_lock);
-	list_for_each_entry(w, &s->sleepers, list)
-		n += w->ep->role == SLUICE_CONSUMER;
+	xa_for_each(&s->endpoints, id, ep)
+		if (ep->role == SLUICE_CONSUMER && !ep->dead)
+			all &= ep->nwaiters > 0;
 	spin_unlock(&s->wait_lock);
-	return n >= s->consumers;
+	return all;
 }
 
 /** sl_endpoint_parked() - for the listing */
 bool sl_endpoint_parked(struct sl_endpoint *ep)
 {
-	struct sl_waiter *w;
-	bool found = false;
+	bool parked;
 
 	spin_lock(&ep->stage->wait_lock);
-	list_for_each_entry(w, &ep->stage->sleepers, list)
-		found |= w->ep == ep;
+	parked = ep->nwaiters > 0;
 	spin_unlock(&ep->stage->wait_lock);
-	return found;
+	return parked;
 }
 
 /** sl_generation() - something behind a cursor changed: everybody walks again (P6) */
@@ -298,8 +302,8 @@ void sl_kick(struct sl_stage *s, u32 what)
 	s->counts.kicks++;
 	if (what & SLUICE_KICK_READY)
 		sl_wake(s, SLUICE_WAIT_READY, 0);
-	if (what & (SLUICE_KICK_ROOM | SLUICE_KICK_ACKED) &&
-	    READ_ONCE(s->nqueue) + READ_ONCE(s->nsent)) {
+	/* A message may be on its way from queue to sent: the lock, not two counters, tells. */
+	if (what & SLUICE_KICK_ACKED || (what & SLUICE_KICK_ROOM && READ_ONCE(s->nqueue))) {
 		mutex_lock(&s->lock);
 		sl_queue_pump(s);
 		sl_queue_check(s);
