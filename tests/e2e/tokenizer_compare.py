@@ -37,7 +37,8 @@ EMOJI = ("😀 👍🏽 👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪🇫�
 SCRIPTS = ["你好，世界！这是一个测试。", "日本語のテキストです。カタカナ", "한국어 텍스트 예시", "Привет, мир! Ёлка",
            "مرحبا بالعالم ١٢٣٤", "שלום עולם", "नमस्ते दुनिया १२३", "สวัสดีชาวโลก", "Γειά σου Κόσμε",
            "Tiếng Việt có dấu", "İstanbul ıIiİ", "ﬁ ﬂ ﬀ ŉ ǆ", "𝒳𝓎𝓏 𝟘𝟙𝟚 𐍈 𒀀", "½ ² Ⅷ ① ㊿ ৴ 〇 ፩"]
-SPACES = " \t\n\r\v\f\u0085\u00a0\u1680\u180e\u2000\u2003\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
+SPACES = (" \t\n\r\v\f\u0085\u00a0\u1680\u180e\u2000"
+          "\u2003\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff")
 
 
 def random_text(rng, parts):
@@ -93,7 +94,8 @@ def make_broken(rng, count):
     seeds = [b"\xff", b"\xc3", b"\xe4\xbd", b"\xf0\x9f\x98", b"\xc0\xaf", b"\xed\xa0\x80", b"\x80",
              b"\xf4\x90\x80\x80", b"\xf5", b"\xe2\x28\xa1", b"abc", b" ", b"\n", "é".encode(),
              "中文".encode(), "😀".encode(), b"42", b"'s", b"   "]
-    lines = [bytes(rng.randrange(256) for _ in range(rng.randint(1, 40))) for _ in range(count // 2)]
+    lines = [bytes(rng.randrange(256) for _ in range(rng.randint(1, 40)))
+             for _ in range(count // 2)]
     return lines + [b"".join(rng.choice(seeds) for _ in range(rng.randint(1, 15)))
                     for _ in range(count - len(lines))]
 

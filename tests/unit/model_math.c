@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: the loops beside BLAS, and every shape of matrix product, against plain double loops */
+/* Description: loops beside BLAS, and every shape of matrix product, against plain double loops */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

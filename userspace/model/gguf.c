@@ -133,7 +133,7 @@ static int skip_values(struct cursor *c, struct gguf_kv *kv, enum gguf_type type
 		return model_fail(c->err, EOPNOTSUPP,
 				  "%s: key '%.*s' at offset %zu has value type %u, which GGUF v2 and "
 				  "v3 do not define there; get the file again or convert it anew",
-				  c->g->path, (int)kv->key.len, kv->key.data, c->pos,
+				  c->g->path, gguf_shown(kv->key), kv->key.data, c->pos,
 				  (unsigned int)type);
 	/* Each string takes 8 bytes at least, so this bounds the loop too. */
 	if (count > cursor_left(c) / sizeof(uint64_t))
@@ -204,7 +204,7 @@ static int parse_all_kv(struct cursor *c)
 		if (!kv_cmp(&g->kv[i - 1], &g->kv[i]))
 			return model_fail(c->err, EBADMSG,
 					  "%s: key '%.*s' occurs twice; convert the model anew",
-					  g->path, (int)g->kv[i].key.len, g->kv[i].key.data);
+					  g->path, gguf_shown(g->kv[i].key), g->kv[i].key.data);
 	}
 	return 0;
 }
@@ -214,7 +214,7 @@ static int tensor_size(struct cursor *c, struct gguf_tensor *t)
 {
 	const struct dequant_format *f = dequant_format(t->type);
 	const char *path = c->g->path;
-	int len = t->name.len;
+	int len = gguf_shown(t->name);
 
 	if (!f)
 		return model_fail(c->err, EOPNOTSUPP,
@@ -261,7 +261,7 @@ static int parse_tensor(struct cursor *c, struct gguf_tensor *t)
 	if (!t->n_dims || t->n_dims > GGUF_MAX_DIMS)
 		return model_fail(c->err, EBADMSG,
 				  "%s: tensor '%.*s' has %u dimensions, not 1 to %u; get the file "
-				  "again", c->g->path, (int)t->name.len, t->name.data, t->n_dims,
+				  "again", c->g->path, gguf_shown(t->name), t->name.data, t->n_dims,
 				  GGUF_MAX_DIMS);
 	for (unsigned int i = 0; i < GGUF_MAX_DIMS; i++) {
 		t->dims[i] = 1;
@@ -289,13 +289,13 @@ static int place_tensor(struct cursor *c, struct gguf_tensor *t, size_t data_sta
 	if (offset % g->alignment)
 		return model_fail(c->err, EBADMSG,
 				  "%s: tensor '%.*s': offset %" PRIu64 " is not aligned to %u; "
-				  "convert the model anew", g->path, (int)t->name.len,
+				  "convert the model anew", g->path, gguf_shown(t->name),
 				  t->name.data, offset, g->alignment);
 	if (offset > room || t->n_bytes > room - offset)
 		return model_fail(c->err, EBADMSG,
 				  "%s: truncated: tensor '%.*s' needs %" PRIu64 " bytes at offset "
 				  "%zu + %" PRIu64 ", the file has %zu; get the file again",
-				  g->path, (int)t->name.len, t->name.data, t->n_bytes, data_start,
+				  g->path, gguf_shown(t->name), t->name.data, t->n_bytes, data_start,
 				  offset, g->size);
 	t->data = g->map + data_start + offset;
 	return 0;
@@ -321,7 +321,7 @@ static int sort_tensors(struct cursor *c)
 		if (!gguf_str_cmp(g->by_name[i - 1]->name, name))
 			return model_fail(c->err, EBADMSG,
 					  "%s: tensor '%.*s' occurs twice; convert the model anew",
-					  g->path, (int)name.len, name.data);
+					  g->path, gguf_shown(name), name.data);
 	}
 	return 0;
 }

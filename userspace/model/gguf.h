@@ -36,6 +36,12 @@ struct gguf_str {
 	size_t len;
 };
 
+/* Precision for "%.*s", bounded: a hostile file may claim a string of gigabytes. */
+static inline int gguf_shown(struct gguf_str s)
+{
+	return s.len < 128 ? (int)s.len : 128;
+}
+
 /* One metadata entry. A scalar has count 1; an array has the element type in elem. */
 struct gguf_kv {
 	struct gguf_str key;

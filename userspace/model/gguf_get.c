@@ -68,7 +68,7 @@ static int fail_type(const struct gguf *g, const struct gguf_kv *kv, const char 
 	/* Every type in the table has passed skip_values(), so the index is in range. */
 	return model_fail(err, EINVAL,
 			  "%s: key '%.*s' is of type %s%s%s, expected %s; convert the model anew",
-			  g->path, (int)kv->key.len, kv->key.data, type_names[kv->type],
+			  g->path, gguf_shown(kv->key), kv->key.data, type_names[kv->type],
 			  kv->type == GGUF_ARRAY ? " of " : "",
 			  kv->type == GGUF_ARRAY ? type_names[kv->elem] : "", want);
 }

@@ -94,7 +94,7 @@ static int read_rope(const struct gguf *g, struct llama_config *c, struct model_
 			return model_fail(err, EOPNOTSUPP,
 					  "%s: rope scaling '%.*s' is not supported; use a model "
 					  "with linear scaling or none", gguf_path(g),
-					  (int)scaling.len, scaling.data);
+					  gguf_shown(scaling), scaling.data);
 	}
 	if (ret)
 		return ret;
@@ -160,7 +160,7 @@ static int check_architecture(const struct gguf *g, struct model_error *err)
 	if (!str_is(arch, "llama"))
 		return model_fail(err, EOPNOTSUPP,
 				  "%s: architecture '%.*s' is not supported; use a model of "
-				  "architecture 'llama'", gguf_path(g), (int)arch.len, arch.data);
+				  "architecture 'llama'", gguf_path(g), gguf_shown(arch), arch.data);
 	ret = gguf_get_u32_or(g, "llama.expert_count", 0, &experts, err);
 	if (!ret && experts)
 		ret = model_fail(err, EOPNOTSUPP, "%s: mixtures of experts are not supported; use "
@@ -304,7 +304,7 @@ static int check_all_used(const struct planner *p)
 			return model_fail(p->err, EOPNOTSUPP,
 					  "%s: tensor '%.*s' has no place in the plain llama "
 					  "architecture; use a model without it", gguf_path(p->g),
-					  (int)t->name.len, t->name.data);
+					  gguf_shown(t->name), t->name.data);
 	}
 	return 0;
 }

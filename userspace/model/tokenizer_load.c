@@ -308,7 +308,7 @@ static int check_kind(struct loader *l)
 	if (model.len != 4 || memcmp(model.data, "gpt2", 4))
 		return model_fail(l->err, EOPNOTSUPP,
 				  "%s: tokenizer '%.*s' is not supported; use a model with "
-				  "byte-level BPE ('gpt2')", gguf_path(l->g), (int)model.len,
+				  "byte-level BPE ('gpt2')", gguf_path(l->g), gguf_shown(model),
 				  model.data);
 	ret = gguf_get_str(l->g, "tokenizer.ggml.pre", &pre, l->err);
 	if (ret)
@@ -317,7 +317,7 @@ static int check_kind(struct loader *l)
 	if (!l->t->pre)
 		return model_fail(l->err, EOPNOTSUPP,
 				  "%s: pre-tokenizer '%.*s' is not supported; use a model with %s",
-				  gguf_path(l->g), (int)pre.len, pre.data, pretokenizer_names());
+				  gguf_path(l->g), gguf_shown(pre), pre.data, pretokenizer_names());
 	return 0;
 }
 
