@@ -71,6 +71,11 @@ in_box() {
 		shift
 		"$@"
 		status=$?
-		rmmod sluice || status=1
-		exit $status' sh "$module" "$@"
+		# io_uring lets go of the devices of ended processes a little later.
+		for i in 1 2 3 4 5 6 7 8 9 10; do
+			rmmod sluice 2>/dev/null && exit $status
+			sleep 0.5
+		done
+		rmmod sluice
+		exit 1' sh "$module" "$@"
 }

@@ -36,23 +36,24 @@ struct idle_shared {
 	char error[256];		/* of the first that failed */
 };
 
+struct idle_usage {
+	uint64_t cpu_ns;		/* processor time */
+	uint64_t switches;		/* context switches */
+};
+
 struct idle {
 	unsigned int endpoints;
 	unsigned int seconds;
 	bool json;
 	struct idle_shared *shared;
 	pid_t pids[IDLE_MAX];
+	char stage[IDLE_MAX / IDLE_PER_STAGE + 1][SLUICE_NAME_MAX];
 	unsigned int stages;		/* created */
 	/* results */
 	double elapsed_s;
-	uint64_t cpu_ns;		/* of all endpoints, while looked at */
+	struct idle_usage used;		/* by all endpoints, while looked at */
 	uint64_t resident_bytes;	/* the stages' memory that is paid for */
 };
-
-static void stage_name(char *name, unsigned int stage)
-{
-	snprintf(name, SLUICE_NAME_MAX, "perf-%d-idle-%u", (int)getpid(), stage);
-}
 
 static int create_stages(struct idle *d)
 {
@@ -60,9 +61,12 @@ static int create_stages(struct idle *d)
 
 	while (d->stages < n) {
 		struct sluice_create c = { .nslots = SLUICE_MIN_SLOTS };
+		char what[16];
 		int err;
 
-		stage_name(c.name, d->stages);
+		snprintf(what, sizeof(what), "idle%u", d->stages);
+		perf_stage_name(d->stage[d->stages], what);
+		memcpy(c.name, d->stage[d->stages], sizeof(c.name));
 		err = sluice_create(&c);
 		if (err) {
 			perf_error("%s", sluice_error());
@@ -94,12 +98,9 @@ static int sleeper(struct idle_shared *sh, const char *stage)
 static int start_sleepers(struct idle *d)
 {
 	for (unsigned int i = 0; i < d->endpoints; i++) {
-		char stage[SLUICE_NAME_MAX];
-
-		stage_name(stage, i / IDLE_PER_STAGE);
 		d->pids[i] = perf_fork();
 		if (d->pids[i] == 0)
-			_exit(sleeper(d->shared, stage));
+			_exit(sleeper(d->shared, d->stage[i / IDLE_PER_STAGE]));
 		if (d->pids[i] < 0) {
 			int err = d->pids[i];
 
@@ -155,10 +156,32 @@ static uint64_t timespec_ns(struct timespec t)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* Exact processor time so far, not the ticks of /proc. */
-static int cpu_time(const struct idle *d, uint64_t *sum)
+/*
+ * How often a process was switched away from, so how often it ran. Where the
+ * kernel's clock is as coarse as its tick (User-Mode Linux), short runs cost no
+ * processor time, but they are seen here.
+ */
+static uint64_t switches_of(pid_t pid)
 {
-	*sum = 0;
+	char path[64], line[128];
+	unsigned long long n;
+	uint64_t sum = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1 ||
+		    sscanf(line, "nonvoluntary_ctxt_switches: %llu", &n) == 1)
+			sum += n;
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+static int read_usage(const struct idle *d, struct idle_usage *sum)
+{
+	*sum = (struct idle_usage){ 0 };
 	for (unsigned int i = 0; i < d->endpoints; i++) {
 		struct timespec t;
 		clockid_t clock;
@@ -168,7 +191,8 @@ static int cpu_time(const struct idle *d, uint64_t *sum)
 				   (int)d->pids[i]);
 			return -ESRCH;
 		}
-		*sum += timespec_ns(t);
+		sum->cpu_ns += timespec_ns(t);
+		sum->switches += switches_of(d->pids[i]);
 	}
 	return 0;
 }
@@ -177,11 +201,8 @@ static int resident(struct idle *d)
 {
 	for (unsigned int i = 0; i < d->stages; i++) {
 		struct sluice_info info = { 0 };
-		char name[SLUICE_NAME_MAX];
-		int err;
+		int err = sluice_info(d->stage[i], &info);
 
-		stage_name(name, i);
-		err = sluice_info(name, &info);
 		if (err) {
 			perf_error("%s", sluice_error());
 			return err;
@@ -194,34 +215,37 @@ static int resident(struct idle *d)
 static int look(struct idle *d)
 {
 	struct timespec begin, end;
-	uint64_t before, after;
+	struct idle_usage before, after;
 	int err = wait_attached(d);
 
 	if (!err)
-		err = cpu_time(d, &before);
+		err = read_usage(d, &before);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	if (!err)
 		err = watch(d, d->seconds * 1000);
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	if (!err)
-		err = cpu_time(d, &after);
+		err = read_usage(d, &after);
 	if (err)
 		return err;
-	d->cpu_ns = after - before;
+	d->used.cpu_ns = after.cpu_ns - before.cpu_ns;
+	d->used.switches = after.switches - before.switches;
 	d->elapsed_s = (double)(timespec_ns(end) - timespec_ns(begin)) / 1e9;
 	return resident(d);
 }
 
 static void report(const struct idle *d)
 {
-	double percent = (double)d->cpu_ns / 1e7 / d->elapsed_s;
+	double percent = (double)d->used.cpu_ns / 1e7 / d->elapsed_s;
 	struct json_object *o;
 
 	if (!d->json) {
 		perf_machine_print(stdout);
 		printf("%u endpoints asleep for %.1f s: %.3f ms of processor time, "
-		       "%.4f %% of one processor; %llu bytes of stage memory each\n",
-		       d->endpoints, d->elapsed_s, (double)d->cpu_ns / 1e6, percent,
+		       "%.4f %% of one processor, %llu context switches; "
+		       "%llu bytes of stage memory each\n",
+		       d->endpoints, d->elapsed_s, (double)d->used.cpu_ns / 1e6, percent,
+		       (unsigned long long)d->used.switches,
 		       (unsigned long long)(d->resident_bytes / d->endpoints));
 		return;
 	}
@@ -230,7 +254,8 @@ static void report(const struct idle *d)
 	json_object_object_add(o, "machine", perf_machine_json());
 	json_object_object_add(o, "endpoints", json_object_new_uint64(d->endpoints));
 	json_object_object_add(o, "seconds", json_object_new_double(d->elapsed_s));
-	json_object_object_add(o, "cpu_ns", json_object_new_uint64(d->cpu_ns));
+	json_object_object_add(o, "cpu_ns", json_object_new_uint64(d->used.cpu_ns));
+	json_object_object_add(o, "context_switches", json_object_new_uint64(d->used.switches));
 	json_object_object_add(o, "cpu_percent", json_object_new_double(percent));
 	json_object_object_add(o, "resident_bytes", json_object_new_uint64(d->resident_bytes));
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
@@ -281,6 +306,7 @@ int perf_idle_main(int argc, char **argv)
 		return PERF_EXIT_FAILED;
 	}
 	err = perf_signals_block();
+	perf_stages_sweep();
 	if (!err)
 		err = create_stages(&d);
 	if (!err)
@@ -288,12 +314,8 @@ int perf_idle_main(int argc, char **argv)
 	if (!err)
 		err = look(&d);
 	perf_kill(d.pids, (int)d.endpoints);
-	for (unsigned int i = 0; i < d.stages; i++) {
-		char name[SLUICE_NAME_MAX];
-
-		stage_name(name, i);
-		sluice_destroy(name, 0, SLUICE_DESTROY_FORCE);
-	}
+	for (unsigned int i = 0; i < d.stages; i++)
+		sluice_destroy(d.stage[i], 0, SLUICE_DESTROY_FORCE);
 	munmap(d.shared, sizeof(*d.shared));
 	if (!err)
 		report(&d);

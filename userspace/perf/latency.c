@@ -410,6 +410,7 @@ int perf_latency_main(int argc, char **argv)
 
 	if (err)
 		return err > 0 ? 0 : PERF_EXIT_USAGE;
+	perf_stages_sweep();
 	err = perf_signals_block();
 	if (!err)
 		err = make_rows(&l);

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "peer.h"
 
@@ -35,8 +34,7 @@ static int sluice_peer_setup(struct peer_run *run)
 	for (int side = PING; side <= PONG; side++) {
 		int err;
 
-		snprintf(s->name[side], sizeof(s->name[side]), "perf-%d-%s", (int)getpid(),
-			 side == PING ? "ping" : "pong");
+		perf_stage_name(s->name[side], side == PING ? "ping" : "pong");
 		snprintf(c.name, sizeof(c.name), "%s", s->name[side]);
 		err = sluice_create(&c);
 		if (err)

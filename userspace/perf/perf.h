@@ -75,6 +75,14 @@ int perf_wait(pid_t *pids, int *status, int n, unsigned int timeout_s);
 /** perf_kill() - end and reap those of @n processes that are left */
 void perf_kill(pid_t *pids, int n);
 
+/* ----------------------------------------------------------- stages.c --- */
+
+/** perf_stage_name() - of a stage of this process; @name has room for SLUICE_NAME_MAX */
+void perf_stage_name(char *name, const char *what);
+
+/** perf_stages_sweep() - destroy stages of measurements that were killed; nothing without module */
+void perf_stages_sweep(void);
+
 /* ---------------------------------------------------------- machine.c --- */
 
 /** perf_machine_json() - processor, kernel, box; owned by the caller */
