@@ -131,6 +131,7 @@ void engine_setup(struct config *c)
 			c->nactors = (u8)(i + 1);
 			c->closes |= c->role[i].program == DESTROYER;
 		}
+	c->queues = c->post || (c->tell && !c->sole);
 	if (!c->run)
 		c->run = 1;
 	if (!c->max_attempts)
@@ -187,11 +188,30 @@ static void initial_state(void)
 		initial_ring(i);
 	for (i = 0; i < C->nactors; i++) {
 		S->a[i].ring = C->role[i].ring;
-		S->a[i].cursor = C->first;
-		S->a[i].high = C->first;
+		switch (C->role[i].program) {
+		case STAGE:
+			S->a[i].put = C->first;
+			/* fall through */
+		case CONSUMER:
+			S->a[i].cursor = C->first;
+			S->a[i].high = C->first;
+			break;
+		case PRODUCER:
+			S->a[i].put = C->first;
+			break;
+		default:
+			break;
+		}
 		if (C->role[i].program == NOBODY)
 			S->a[i].state = ACTOR_DONE;
 	}
+}
+
+void finish(enum actor_state how)
+{
+	flush_all(A);
+	memset(A, 0, sizeof(*A));
+	A->state = (u8)how;
 }
 
 enum step run_actor(void)

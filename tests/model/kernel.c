@@ -285,9 +285,7 @@ enum step reap(void)
 		kernel_unlock(H_LOCK);
 	}
 	STEP;
-	flush_all(A);
-	memset(A, 0, sizeof(*A));
-	A->state = ACTOR_GONE;
+	finish(ACTOR_GONE);
 	END
 }
 
@@ -523,8 +521,7 @@ enum step destroyer(void)
 	kernel_unlock(H_LOCK);
 	A->kernel = 0;
 	STEP;
-	flush_all(A);
-	A->state = ACTOR_DONE;
+	finish(ACTOR_DONE);
 	END
 }
 
@@ -543,6 +540,6 @@ enum step liar(void)
 			*word_at(A->i) = slot_word(slot_lap(w), 99, 0, SLOT_WRITING);
 		A->i = 0;
 	}
-	A->state = ACTOR_DONE;
+	finish(ACTOR_DONE);
 	END
 }

@@ -73,7 +73,8 @@ struct actor {
 	u8	i, j, n, x, y;	/* locals of whoever runs */
 	u8	nack_left;
 	u64	t, w, v, kt;
-	u64	cursor, high;	/* of its walk; the furthest that it came */
+	u64	cursor, high;	/* consumer: of its walk; the furthest that it came */
+	u64	put;		/* producer: the next ticket that it tries */
 	u64	wait_at;	/* struct sluice_wait.cursor and .generation */
 	u8	wait_gen;
 	u8	last_first;	/* ghost: last first delivery, ticket + 1 (P3) */
@@ -151,12 +152,12 @@ struct config {
 	u8	tell;		/* actors that wait for their ACKs, a bit each */
 	u8	kills, hangs, ticks, nacks, discards, lies, renews, evict;
 	u8	max_attempts, max_hold, queue_max, dead_slots;
-	u8	prefill;	/* tickets before the first are as if used once */
 	u64	first;		/* ticket that the run starts with; ~0ull: last of all laps */
 	u8	only_long;	/* for check-long */
+	u8	coarse;		/* fewer scheduling points, see README.md */
 	struct role role[MAX_ACTORS];
 	/* filled in by engine_setup() */
-	u8	nactors, nslots, nmem, stride, closes;
+	u8	nactors, nslots, nmem, stride, closes, queues;
 };
 
 /* Each is a mistake somebody could make; the checker has to find it. */
@@ -301,6 +302,9 @@ enum step { BLOCKED, YIELD, FINISHED };
 u32 choose(u32 n);
 
 #define CHECK(cond, ...)	do { if (!(cond)) model_fail(__VA_ARGS__); } while (0)
+
+/* The program of A is over: forget what nobody will ask for. */
+void finish(enum actor_state how);
 
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -76,7 +76,7 @@ static enum step wait_over(void)
 			RETURN;
 	}
 	/* what the kernel keeps comes before anything that is sent later (P30) */
-	if (C->post && !(A->what & WAIT_READY)) {
+	if (C->queues && !(A->what & WAIT_READY)) {
 		STEP;
 		if (mem_load(hint_at(H_QUEUED)))
 			goto out;
@@ -212,9 +212,9 @@ enum step kick(u32 what)
 		CALL(wake(WAIT_READY));
 	if (what & (KICK_ROOM | KICK_ACKED)) {
 		/* without the lock: the queue before what left it, see pump() */
-		STEP_IF(C->post || C->tell);
+		STEP_IF(C->queues || C->tell);
 		A->y = MUT(kick_reads_sent_first) ? k->nsent : k->nq;
-		STEP_IF(C->post || C->tell);
+		STEP_IF(C->queues || C->tell);
 		A->y += MUT(kick_reads_sent_first) ? k->nq : k->nsent;
 		if (A->y) {
 			STEP_WHEN(!peek(hint_at(H_LOCK)));

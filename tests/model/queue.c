@@ -311,8 +311,7 @@ enum step writer(void)
 		A->sent++;
 	}
 	STEP;
-	flush_all(A);
-	A->state = ACTOR_DONE;
+	finish(ACTOR_DONE);
 	END
 }
 
@@ -349,8 +348,6 @@ enum step worker(void)
 		kernel_unlock(H_LOCK);
 	}
 	STEP;
-	flush_all(A);
-	A->kernel = 0;
-	A->state = ACTOR_DONE;
+	finish(ACTOR_DONE);
 	END
 }

@@ -93,9 +93,9 @@ static enum step help_tail(void)
 	BEGIN(4)
 	STEP;
 	A->w = mem_load(hint_at(H_TAIL));
-	if (ticket_diff(A->cursor, A->w, C->order) > 0) {
-		STEP;
-		mem_cas(hint_at(H_TAIL), A->w, A->cursor);
+	if (ticket_diff(A->put, A->w, C->order) > 0) {
+		STEP_IF(!C->coarse);
+		mem_cas(hint_at(H_TAIL), A->w, A->put);
 	}
 	A->w = 0;
 	END
@@ -111,18 +111,18 @@ static enum step find_room(void)
 	if (!C->sole) {
 		STEP;
 		w = mem_load(hint_at(H_TAIL));
-		if (ticket_diff(w, A->cursor, C->order) > 0)
-			A->cursor = w;
+		if (ticket_diff(w, A->put, C->order) > 0)
+			A->put = w;
 	}
 	for (;;) {
 		STEP;
-		w = mem_load_acquire(word_at(index_of(A->cursor)));
-		room = slot_room(w, lap_of(A->cursor));
+		w = mem_load_acquire(word_at(index_of(A->put)));
+		room = slot_room(w, lap_of(A->put));
 		if (room != ROOM_USED)
 			break;
-		A->cursor = skip_over(A->cursor, w, 1);
+		A->put = skip_over(A->put, w, 1);
 	}
-	A->t = A->cursor;
+	A->t = A->put;
 	A->ret = room == ROOM_FULL && !MUT(overwrite);
 	if (A->ret && !C->sole)
 		CALL(help_tail());
@@ -153,7 +153,7 @@ static enum step look_for_sleepers(u32 what)
 			mem_fence();
 		if (mem_load(hint_at(H_ROOM_SLEEPERS)))
 			A->n |= KICK_ROOM;
-		if (C->post && !(A->n & KICK_ROOM)) {
+		if (C->queues && !(A->n & KICK_ROOM)) {
 			STEP;
 			if (mem_load(hint_at(H_QUEUED)))
 				A->n |= KICK_ROOM;
@@ -203,7 +203,7 @@ static enum step send_shared(void)
 		STEP;
 		mem_cas(hint_at(H_TAIL), A->t, next_ticket(A->t, 1));
 	}
-	STEP;
+	STEP_IF(mutant != M_none);
 	A->ret = 1;
 	if (MUT(overwrite) || MUT(reserve_no_check)) {
 		*word_at(index_of(A->t)) = slot_word(lap_of(A->t), endpoint_id(me()), 0,
@@ -216,7 +216,7 @@ static enum step send_shared(void)
 	/* the slot is mine alone: seen only by who may be put out, or through a store buffer */
 	STEP_IF((C->evict && !MUT(publish_no_check)) || C->tso);
 	fill_slot(false);
-	A->cursor = next_ticket(A->t, 1);
+	A->put = next_ticket(A->t, 1);
 	CALL(help_tail());
 	if (A->b && !MUT(publish_before_send)) {
 		STEP;
@@ -268,7 +268,7 @@ static enum step send_sole(void)
 	      "P20: somebody changed a FREE word of a living exclusive ring");
 	slot_publish_sole(word_at(index_of(A->t)), lap_of(A->t));
 	ghost_published(A->t, A->m);
-	A->cursor = next_ticket(A->t, 1);
+	A->put = next_ticket(A->t, 1);
 	A->ret = 0;
 	END
 }
@@ -292,20 +292,25 @@ enum step send_message(void)
 		goto out;
 	}
 	for (;;) {
-		if (C->post && !MUT(wait_with_claim)) {
+		if (C->queues && !MUT(wait_with_claim)) {
 			/* behind my earlier messages, if the kernel still has some (P30) */
 			STEP;
-			if (mem_load(hint_at(H_QUEUED)) && !MUT(queue_overtaken)) {
+			A->ret = mem_load(hint_at(H_QUEUED)) && !MUT(queue_overtaken);
+			if (A->ret && C->post) {
 				CALL(queue_send());
 				goto out;
 			}
 		}
-		CALL(find_room());
+		if (A->ret)
+			A->t = A->put;
+		else
+			CALL(find_room());
 		if (A->ret) {
 			if (C->post && !MUT(wait_with_claim)) {
 				CALL(queue_send());
 				goto out;
 			}
+			A->ret = 0;
 			A->what = WAIT_ROOM;
 			A->wait_at = A->t;
 			CALL(park());
@@ -364,7 +369,7 @@ enum step producer(void)
 		S->k[A->ring].sole = (u8)endpoint_id(me());
 		CALL(find_tail());
 		STEP;
-		A->cursor = mem_load(hint_at(H_TAIL));
+		A->put = mem_load(hint_at(H_TAIL));
 		kernel_unlock(H_LOCK);
 		A->kernel = 0;
 	}
@@ -381,8 +386,7 @@ enum step producer(void)
 	STEP;
 	if (S->k[A->ring].sole == endpoint_id(me()))
 		S->k[A->ring].sole = 0;
-	flush_all(A);
-	A->state = ACTOR_DONE;
+	finish(ACTOR_DONE);
 	END
 }
 
@@ -460,7 +464,7 @@ static enum step claim_run(void)
 				continue;
 			if (look == LOOK_WAIT)
 				break;
-			STEP;
+			/* slot_claim() looks for itself: nothing is lost without a STEP here */
 			if (slot_claim(word_at(index_of(A->cursor)), lap_of(A->cursor),
 				       endpoint_id(me()), &token) == SLOT_OK)
 				remember_claim(token);
@@ -596,7 +600,7 @@ enum step consumer(void)
 			c = &A->claim[A->work];
 			if (!MUT(read_after_ack_f))
 				CALL(read_message(c));
-			STEP;
+			STEP_IF(!C->coarse);
 			if (!MUT(no_holds) && !slot_holds(word_at(index_of(c->ticket)), c->token)) {
 				note("drops its work: the claim is somebody else's");
 				continue;
@@ -634,8 +638,7 @@ enum step consumer(void)
 		A->work = 0;
 	}
 	STEP;
-	flush_all(A);
-	A->state = ACTOR_DONE;
+	finish(ACTOR_DONE);
 	END
 }
 
