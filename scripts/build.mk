@@ -22,9 +22,7 @@ override LDFLAGS += -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 CPPFLAGS	+= -D_GNU_SOURCE -I$(O)/include -I$(ROOT)/lib/include
 
 LIBSLUICE	:= $(O)/lib/libsluice.a
-LIBMODEL	:= $(O)/userspace/libsluice-model.a
 LIBSLUICE_LIBS	:= $(LIBSLUICE) $(shell pkg-config --libs liburing 2>/dev/null)
-LIBMODEL_LIBS	= $(LIBMODEL) $(shell pkg-config --libs openblas libpcre2-8 libcrypto 2>/dev/null) -lm
 
 # The ABI header reaches user space as <sluice/uapi.h>, here and when installed.
 UAPI		:= $(O)/include/sluice/uapi.h

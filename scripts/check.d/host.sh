@@ -31,6 +31,16 @@ suite_tokenizer() {
 		"$(scripts/setup --print model)"
 }
 
+# The forward pass against the independent reference, with room for rounding.
+suite_forward() {
+	local python
+	need model
+	need venv e2e tests/e2e/requirements.txt
+	python=$(scripts/setup --print venv-e2e)/bin/python
+	tap forward "$python" tests/e2e/model_compare.py --perf "$O/bin/sluice-perf" \
+		"$(scripts/setup --print model)"
+}
+
 suite_install() {
 	tap install tests/e2e/install_test.sh
 }
