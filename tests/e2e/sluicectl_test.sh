@@ -2,20 +2,31 @@
 # SPDX-License-Identifier: MIT
 # Description: every command of sluicectl, its success and its errors, against the real module.
 #
-# TAP on stdout. Runs as root on a kernel with the module inserted, or with SLUICE_KO=FILE that it
-# inserts itself:
+# TAP on stdout. Runs as root in a box; outside of one it builds what it needs and goes into the
+# default one:
 #
-#	scripts/box -- env SLUICE_KO=build/kmod/uml/sluice.ko tests/e2e/sluicectl_test.sh
+#	tests/e2e/sluicectl_test.sh
+#	scripts/box --kind tcg --kernel 6.1 -- tests/e2e/sluicectl_test.sh
 #
-# MODEL=FILE (SmolLM2-135M-Instruct.Q4_1.gguf) lets it ask a model too; without it that is skipped.
+# Inserts the module if it is not there. MODEL=FILE is SmolLM2-135M-Instruct.Q4_1.gguf, if it is not
+# the one of scripts/setup; without it, and in QEMU, no model is asked.
 
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 O=${O:-$tree/build}
 PATH=$O/bin:$PATH
+if [ ! -e /dev/sluice/control ] && [ -z "${SLUICE_BOX:-}" ]; then
+	make -s -C "$tree" O="$O" userspace >&2 && "$tree/scripts/build-kmod" uml >&2 || exit 1
+	exec "$tree/scripts/box" --kind uml -- "$0"
+fi
+MODEL=${MODEL:-$("$tree/scripts/setup" --print model 2>/dev/null)}
+patience=1
+case ${SLUICE_BOX:-} in
+tcg) patience=10 MODEL= ;;	# a processor in software
+esac
 work=$(mktemp -d)
 export SLUICE_RUN_DIR=$work/run
-count=0 failures=0
+count=0 failures=0 inserted=
 trap 'clean_up' EXIT
 
 clean_up() {
@@ -88,7 +99,7 @@ json() {
 
 # within SECONDS COMMAND...: until it succeeds.
 within() {
-	local deadline=$((SECONDS + $1))
+	local deadline=$((SECONDS + $1 * patience))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$deadline" ] || return 1
@@ -371,7 +382,7 @@ test_abi() {
 	try gcc -std=gnu11 -D_GNU_SOURCE -I"$include" -I"$tree/lib/include" -I"$tree/lib" -I"$tree/kmod" \
 		-c -o "$work/setup.o" "$tree/lib/setup.c"
 	# setup.o goes before the library, whose own setup.o is then not taken.
-	try g++ -pthread -o "$work/sluicectl-99" "${objects[@]}" "$work/report.o" "$work/setup.o" \
+	try g++ -pthread ${SANITIZE:+-fsanitize=$SANITIZE} -o "$work/sluicectl-99" "${objects[@]}" "$work/report.o" "$work/setup.o" \
 		"$O/userspace/libsluice-client.a" "$O/lib/libsluice.a" "${libraries[@]}"
 	check "a tool of another ABI builds" [ "$status" -eq 0 ]
 	try "$work/sluicectl-99" list
@@ -640,13 +651,27 @@ test_model() {
 
 # -------------------------------------------------------------------------------- main ---
 
-if [ ! -e /dev/sluice/control ] && [ -n "${SLUICE_KO:-}" ]; then
-	insmod "$SLUICE_KO"
-fi
-if [ ! -e /dev/sluice/control ]; then
-	echo "Bail out! no module: insmod sluice.ko, or SLUICE_KO=FILE"
+# The module of this kernel, where scripts/build-kmod put it.
+insert_module() {
+	local kernel
+	[ ! -e /dev/sluice/control ] || return 0
+	case ${SLUICE_BOX:-host}:$(basename "${SLUICE_KDIR:-}") in
+	uml:debug*) kernel=debug ;;
+	uml:* | host:*) kernel=${SLUICE_BOX:-host} ;;
+	*) kernel=$(uname -r | cut -d. -f1,2) ;;
+	esac
+	insmod "$("$tree/scripts/build-kmod" --print "$kernel")" && inserted=1 && return
+	echo "Bail out! no module for this kernel: scripts/build-kmod $kernel"
 	exit 1
-fi
+}
+
+test_removal() {
+	[ -n "$inserted" ] || return 0
+	try true
+	check "the module can be removed" within 5 rmmod sluice
+}
+
+insert_module
 test_help
 test_create
 test_messages
@@ -670,7 +695,8 @@ test_run_without_pipeline
 if [ -n "${MODEL:-}" ]; then
 	test_model
 else
-	skip "the model answers" "MODEL is not set"
+	skip "the model answers" "there is no model here, or no processor for it"
 fi
+test_removal
 echo "1..$count"
 [ "$failures" -eq 0 ]
