@@ -39,9 +39,9 @@ setup_packages() {
 debian_mirror() {
 	local uri
 	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
-		'Label: Debian' 2>/dev/null | grep -vE '^(cdrom|file):' | head -n 1)
+		'Label: Debian' 2>/dev/null | grep -vE '^(cdrom|file):' | sed -n 1p)
 	[ -n "$uri" ] || uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
-		grep -E '^https?:.*/debian/?$' | head -n 1)
+		grep -E '^https?:.*/debian/?$' | sed -n 1p)
 	[ -n "$uri" ] || die "apt on this machine names no Debian archive; run apt-get update, or add one to its sources"
 	echo "$uri"
 }
@@ -68,7 +68,7 @@ newest_package() {
 }
 
 package_version() {
-	apt-cache "${APT[@]}" show --no-all-versions "$1" | sed -n 's/^Version: //p' | head -n 1
+	apt-cache "${APT[@]}" show --no-all-versions "$1" | sed -n 's/^Version: //p' | sed -n 1p
 }
 
 # fetch_debs DIR PACKAGE...: downloads packages of the release chosen by other_release.

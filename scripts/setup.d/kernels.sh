@@ -187,7 +187,7 @@ setup_image() {
 		[ -e "$work/lib" ] && rmdir "$work/lib"
 		ln -s usr/lib "$work/lib"
 		depmod -b "$work" "$abi" || die "depmod failed; run: scripts/setup packages"
-		ln -s "$(find "$work" -name "vmlinuz*" -type f -printf '%P\n' | head -n 1)" "$work/vmlinuz"
+		ln -s "$(find "$work" -name "vmlinuz*" -type f -printf '%P\n' | sed -n 1p)" "$work/vmlinuz"
 		ln -s "usr/lib/modules/$abi" "$work/modules"
 		mv -T "$work" "$cache/images/$abi"
 	fi
@@ -198,20 +198,22 @@ setup_image() {
 # release's, from the cache. A wrapper that only chooses among programs for several processors
 # is replaced by the program for this one.
 fit_tools() {
-	local tool real
-	while read -r tool; do
+	local tool real tools
+	# The whole list first: find must not walk directories that change under it.
+	mapfile -t tools < <(find "$1"/usr/lib/linux-kbuild-*/scripts "$1"/usr/lib/linux-kbuild-*/tools \
+		-type f -perm -1 ! -name '*.real-*' -exec sh -c 'head -c 4 "$1" | grep -q ELF' sh {} \; -print)
+	for tool in "${tools[@]}"; do
 		for real in "$tool.real-x86" "$tool.real-lsb-64" "$tool"; do
 			[ ! -x "$real" ] || break
 		done
-		ldd "$real" 2>&1 | grep -q 'not found' || continue
+		[[ $(ldd "$real" 2>&1) == *'not found'* ]] || continue
 		[ -d "$1/libc" ] || unpack_libc "$1/libc"
 		if [ "$real" = "$tool" ]; then
 			real=$tool.elf
 			mv "$tool" "$real"
 		fi
 		write_loader "$tool" "$2/libc" "$2/${real#"$1/"}"
-	done < <(find "$1"/usr/lib/linux-kbuild-*/scripts "$1"/usr/lib/linux-kbuild-*/tools \
-		-type f -perm -1 ! -name '*.real-*' -exec sh -c 'head -c 4 "$1" | grep -q ELF' sh {} \; -print)
+	done
 }
 
 unpack_libc() {
