@@ -137,22 +137,22 @@ def test_bad_prompts(p, tap):
     tap.equal(p.pids(), before, "no daemon was lost over it")
 
 
-def head(kind, n_tokens=0, **fields):
+def head(kind, history=0, **fields):
     """struct msg_head of message.h, with the sizes that belong to it unless others are given."""
     values = {"magic": 0x45534c53, "version": 1, "kind": KIND[kind], "size": 0, "flags": 1,
               "seed": 0, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "max_tokens": 4,
-              "n_ctx": 2048, "n_embd": 576, "n_prompt": min(n_tokens, 1), "n_tokens": n_tokens,
+              "n_ctx": 2048, "n_embd": 576, "n_prompt": min(history, 1), "n_tokens": history,
               "n_turns": 0, "n_stops": 0, "stop_bytes": 0, "data_bytes": 0, "error": 0, "stage": 0,
               "n_hops": 0, "reserved": 0, "reply": b"reply.1.nobody", "hops": bytes(12 * 32)}
     data = fields.pop("data", b"")
-    ids = fields.pop("ids", [28] * n_tokens)
+    ids = fields.pop("ids", [28] * history)
     values["data_bytes"] = len(data)
     align = lambda n: (n + 63) & ~63
-    offset = align(align(520) + 4 * n_tokens)
+    offset = align(align(520) + 4 * history)
     values["size"] = offset + len(data)
     values.update(fields)
     packed = struct.pack("<IHHIIQff14I48s384s", *values.values())
-    body = packed.ljust(align(520), b"\0") + struct.pack(f"<{n_tokens}i", *ids)
+    body = packed.ljust(align(520), b"\0") + struct.pack(f"<{history}i", *ids)
     return body.ljust(offset, b"\0") + data
 
 
@@ -228,14 +228,14 @@ def test_cancel(p, tap, number, name):
 def test_admission(p, tap):
     """Twelve at once where eight are let in: who is refused is told, the others are served."""
     runs = [p.start(LONG, "--tokens", "40", "--json") for _ in range(12)]
-    served = busy = 0
+    served, errors = 0, []
     for run in runs:
         try:
             served += json.loads(p.finish(run))["tokens"] > 0
         except RunFailed as e:
-            busy += "limit" in e.stderr
-    tap.equal(served + busy, 12, "each of twelve gets an answer or a refusal")
-    tap.ok(served >= 8, "eight are served", f"served {served}, refused {busy}")
+            errors.append(e.stderr.strip())
+    tap.ok(all("limit" in e for e in errors), "each of twelve gets an answer or a refusal", errors)
+    tap.ok(served >= 8, "eight are served", f"served {served}")
 
 
 def cpu_ticks(pid):
@@ -277,21 +277,27 @@ def main():
     references = json.loads(pathlib.Path(args.references).read_text(encoding="utf-8"))
 
     tap = Tap()
+    tests = [
+        lambda p: test_references(p, tap, references),
+        lambda p: test_concurrent(p, tap, references),
+        lambda p: test_one_client_many_streams(p, tap, references),
+        lambda p: test_stop_and_length(p, tap),
+        lambda p: test_sampling(p, tap),
+        lambda p: test_bad_prompts(p, tap),
+        lambda p: test_malformed(p, tap),
+        lambda p: test_forged(p, tap),
+        lambda p: test_cancel(p, tap, signal.SIGINT, "SIGINT"),
+        lambda p: test_cancel(p, tap, signal.SIGKILL, "SIGKILL"),
+        lambda p: test_admission(p, tap),
+        lambda p: test_idle(p, tap),
+        lambda p: test_sigterm(p, tap),
+        lambda p: test_references(p, tap, references[:1]),
+    ]
     with Pipeline(args.model, args.module) as p:
-        test_references(p, tap, references)
-        test_concurrent(p, tap, references)
-        test_one_client_many_streams(p, tap, references)
-        test_stop_and_length(p, tap)
-        test_sampling(p, tap)
-        test_bad_prompts(p, tap)
-        test_malformed(p, tap)
-        test_forged(p, tap)
-        test_cancel(p, tap, signal.SIGINT, "SIGINT")
-        test_cancel(p, tap, signal.SIGKILL, "SIGKILL")
-        test_admission(p, tap)
-        test_idle(p, tap)
-        test_sigterm(p, tap)
-        test_references(p, tap, references[:1])
+        for test in tests:
+            begun = time.monotonic()
+            test(p)
+            print(f"# {time.monotonic() - begun:.1f} s", flush=True)
     tap.ok(not os.path.exists("/dev/sluice/control"), "the module could be removed")
     tap.finish()
 
