@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +139,7 @@ static void move_fd(int from, int to)
 /* Does not return. */
 static void exec_machine(const struct keeper *keeper, pid_t parent)
 {
+	const struct rlimit none_at_all = { 0, 0 };
 	sigset_t none;
 	int chan = fcntl(keeper->chan, F_DUPFD, 10);
 	int log = fcntl(keeper->log, F_DUPFD, 10);
@@ -145,6 +147,7 @@ static void exec_machine(const struct keeper *keeper, pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
+	setrlimit(RLIMIT_CORE, &none_at_all);	/* UML panics by dumping all of its memory */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	move_fd(chan, KEEPER_CHAN);

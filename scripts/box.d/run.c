@@ -34,7 +34,7 @@
 enum phase { BOOTING, RUNNING, STOPPING, FAILED };
 
 static struct {
-	const char *faults, *known, *log_path;
+	const char *faults, *known, *log_path, *judge_path;
 	int boot_seconds, run_seconds;
 	char *machine[128];
 	int nmachine;
@@ -289,7 +289,8 @@ static void parse_options(int argc, char **argv, struct keeper *keeper)
 		{ "log", 1, NULL, 'l' }, { "boot-timeout", 1, NULL, 'b' },
 		{ "timeout", 1, NULL, 't' }, { "map-lock", 1, NULL, 'M' },
 		{ "map-count", 1, NULL, 'C' }, { "verbose", 0, NULL, 'V' },
-		{ "leaks", 0, NULL, 'L' }, { NULL, 0, NULL, 0 },
+		{ "leaks", 0, NULL, 'L' },
+		{ "judge", 1, NULL, 'j' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -308,6 +309,7 @@ static void parse_options(int argc, char **argv, struct keeper *keeper)
 		case 'e': putenv(optarg); break;
 		case 'f': opt.faults = optarg; break;
 		case 'k': opt.known = optarg; break;
+		case 'j': opt.judge_path = optarg; break;
 		case 'l': opt.log_path = optarg; break;
 		case 'b': opt.boot_seconds = atoi(optarg); break;
 		case 't': opt.run_seconds = atoi(optarg); break;
@@ -324,6 +326,19 @@ static void parse_options(int argc, char **argv, struct keeper *keeper)
 		spec_pair("arg", argv[i]);
 }
 
+/* Only the verdict on a log that somebody else has taken. */
+static int judge_file(void)
+{
+	int fd = open(opt.judge_path, O_RDONLY | O_CLOEXEC);
+	int fault = fd < 0 ? -errno : verdict(fd, opt.faults, opt.known);
+
+	if (fault < 0) {
+		fprintf(stderr, "box: %s: %s\n", opt.judge_path, strerror(-fault));
+		return STATUS_BOX;
+	}
+	return fault ? STATUS_FAULT : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct keeper keeper = { .tty = -1, .machine = opt.machine };
@@ -331,6 +346,8 @@ int main(int argc, char **argv)
 	pid_t pid;
 
 	parse_options(argc, argv, &keeper);
+	if (opt.judge_path)
+		return judge_file();
 	spec_terminal();
 	if (terminal_in && tcgetattr(0, &saved_tio) == 0) {
 		keeper.tty = fcntl(0, F_DUPFD_CLOEXEC, 10);
