@@ -94,8 +94,6 @@ void sl_endpoint_evict(struct sl_endpoint *ep)
 	ep->evicted = true;
 	unmap_mapping_range(&ep->mapping, 0, 0, 1);
 	up_write(&ep->fault_lock);
-	s->counts.evictions++;
-	trace_sluice_evict(s, ep->id, ep->role);
 	sl_endpoint_die(ep);
 }
 

@@ -110,7 +110,7 @@ void sl_queue_check(struct sl_stage *s)
 
 		if (lap_diff(slot_lap(w), ticket_lap(e->ticket, s->order)) <= 0)
 			continue;
-		sl_send_tell(e, 0);
+		sl_send_tell(e, (int)(e->ticket & INT_MAX));
 		sl_send_free(s, e);
 	}
 }

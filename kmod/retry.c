@@ -189,6 +189,21 @@ static int sl_own_claim(struct sl_endpoint *ep, const struct sluice_nack *n, u32
 	return sl_slot_word(s, *index) == n->token ? 0 : -ESTALE;
 }
 
+static unsigned long sl_tick_period(const struct sl_stage *s)
+{
+	u64 ns = min(s->ack_timeout_ns / 4, s->write_timeout_ns / 2);
+
+	return max_t(unsigned long, nsecs_to_jiffies(ns), 1);
+}
+
+/* Sooner if need be, never later: other claims may time out meanwhile. */
+static void sl_tick_within(struct sl_stage *s, unsigned long delay)
+{
+	if (!delayed_work_pending(&s->tick) ||
+	    time_after(READ_ONCE(s->tick.timer.expires), jiffies + delay))
+		mod_delayed_work(sl_workqueue, &s->tick, min(delay, sl_tick_period(s)));
+}
+
 /* Kept by the kernel until its time comes; the tick gives it back. */
 static bool sl_defer_claim(struct sl_stage *s, u32 index, u64 token, u32 delay_ms, int reason,
 			   bool charge)
@@ -200,7 +215,7 @@ static bool sl_defer_claim(struct sl_stage *s, u32 index, u64 token, u32 delay_m
 	sh->not_before = ktime_get_ns() + (u64)delay_ms * NSEC_PER_MSEC;
 	sh->reason = reason;
 	sh->charges += charge;
-	mod_delayed_work(sl_workqueue, &s->tick, msecs_to_jiffies(delay_ms));
+	sl_tick_within(s, msecs_to_jiffies(delay_ms));
 	return true;
 }
 
@@ -292,13 +307,6 @@ struct sl_tick_state {
 	u64	next;		/* a deferred claim is due then, 0 = none */
 };
 
-static unsigned long sl_tick_period(const struct sl_stage *s)
-{
-	u64 ns = min(s->ack_timeout_ns / 4, s->write_timeout_ns / 2);
-
-	return max_t(unsigned long, nsecs_to_jiffies(ns), 1);
-}
-
 /** sl_tick_start() - somebody is awake, or something is outstanding */
 void sl_tick_start(struct sl_stage *s)
 {
@@ -316,6 +324,8 @@ static void sl_tick_writing(struct sl_stage *s, u32 index, u64 w, struct sl_shad
 		if (t->now - sh->since < s->write_timeout_ns)
 			return;
 		ep = xa_load(&s->endpoints, owner);
+		s->counts.evictions++;
+		trace_sluice_evict(s, ep->id, ep->role);
 		sl_endpoint_evict(ep);	/* reaps this slot too */
 		return;
 	}
@@ -389,7 +399,7 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		return;
 	case SLOT_DEAD:
 		sl_bury(s, index, w, sh->reason ?: EIO);
-		t->changed = true;
+		t->changed |= sl_slot_word(s, index) != w;
 		return;
 	}
 	sl_tick_lie(s, index, w, t);
@@ -410,12 +420,14 @@ static bool sl_tick_may_stop(struct sl_stage *s, const struct sl_tick_state *t)
 void sl_tick(struct work_struct *work)
 {
 	struct sl_stage *s = container_of(to_delayed_work(work), struct sl_stage, tick);
-	struct sl_tick_state t = { .now = ktime_get_ns() };
+	struct sl_tick_state t = { 0 };
 	unsigned long period = sl_tick_period(s);
 	bool pinned, stop;
 	u32 i;
 
 	mutex_lock(&s->lock);
+	/* Not before the lock: nothing in the shadow may be younger than now. */
+	t.now = ktime_get_ns();
 	for (i = 0; sl_next_slot(s, &i); i++)
 		sl_tick_slot(s, i, sl_slot_word(s, i), &t);
 	sl_queue_pump(s);

@@ -170,7 +170,7 @@ static bool sl_buffer_send(struct sl_stage *s, const struct sl_message *m, u32 o
 /**
  * sl_ring_publish() - one message, from kernel memory
  * @m:		its buffer, if any, is HELD by @buf_owner, or QUEUED when that is 0
- * @ticket:	out
+ * @ticket:	out; with -EAGAIN the one that found no room
  *
  * Wakes nobody. Return: 0, -EAGAIN (full), -ENOMEM, -EBADMSG (the buffer is not
  * what it should be), -EBUSY (a sole producer's ring, P19).
@@ -195,6 +195,7 @@ int sl_ring_publish(struct sl_stage *s, struct sl_message *m, u32 buf_owner, u64
 		slot = page + offset_in_page(at);
 		switch (slot_room(READ_ONCE(slot->word), lap)) {
 		case ROOM_FULL:
+			*ticket = t;
 			return -EAGAIN;
 		case ROOM_FREE:
 			if (slot_reserve(&slot->word, lap, SLOT_OWNER_KERNEL) == SLOT_OK)
@@ -218,6 +219,7 @@ reserved:
 		*ticket = t;
 		return 0;
 	}
+	*ticket = t;
 	return -EAGAIN;
 }
 

@@ -5,6 +5,7 @@
  * For those without a mapping (P36). A reader acknowledges after the copy: one that
  * dies later has lost that message (P28).
  */
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #include "internal.h"
@@ -102,6 +103,8 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 		wait.cursor = ep->cursor;
 		wait.generation = ep->generation;
 		ret = sl_wait(ep, &wait, -1);
+		if (!ret && signal_pending(current))
+			ret = -ERESTARTSYS;	/* words that change all the time would keep it here */
 		if (ret)
 			break;
 	}
@@ -111,11 +114,10 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 
 /* ------------------------------------------------------------------ write --- */
 
-/* Behind what the kernel's queue keeps, into the ring. */
-static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m)
+/* Behind what the kernel's queue keeps, into the ring. @ticket: that there is no room for. */
+static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m, u64 *ticket)
 {
 	struct sl_stage *s = ep->stage;
-	u64 ticket;
 	int err;
 
 	mutex_lock(&s->lock);
@@ -126,7 +128,7 @@ static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m)
 	else if (s->nqueue)
 		err = -EAGAIN;
 	else
-		err = sl_ring_publish(s, m, ep->id, &ticket);
+		err = sl_ring_publish(s, m, ep->id, ticket);
 	mutex_unlock(&s->lock);
 	if (err)
 		return err;
@@ -137,14 +139,23 @@ static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m)
 	return 0;
 }
 
-static int sl_write_wait(struct file *file, struct sl_endpoint *ep, u16 what)
+/*
+ * 0: try again. The cursor is the kernel's own, not the hint in shared memory: whoever
+ * writes there could keep this task from ever sleeping. The same is why it looks for
+ * signals although it did not sleep.
+ */
+static int sl_write_wait(struct file *file, struct sl_endpoint *ep, u16 what, u64 cursor)
 {
-	struct sluice_wait wait = {
-		.cursor = READ_ONCE(sl_control(ep->stage)->tail),
-		.what = what,
-	};
+	struct sluice_wait wait = { .cursor = cursor, .what = what };
+	int err;
 
-	return file->f_flags & O_NONBLOCK ? -EAGAIN : sl_wait(ep, &wait, -1);
+	if (file->f_flags & O_NONBLOCK)
+		return -EAGAIN;
+	err = sl_wait(ep, &wait, -1);
+	if (!err && signal_pending(current))
+		return -ERESTARTSYS;
+	cond_resched();
+	return err;
 }
 
 /* Payload that does not fit into a slot: a buffer, filled before anything is reserved (P28). */
@@ -158,7 +169,7 @@ static int sl_write_buffer(struct file *file, struct sl_endpoint *ep, const char
 		err = sl_buffer_take(s, ep->id, &m->buf);
 		if (err != -ENOBUFS)
 			break;
-		err = sl_write_wait(file, ep, SLUICE_WAIT_BUFFER);
+		err = sl_write_wait(file, ep, SLUICE_WAIT_BUFFER, 0);
 		if (err)
 			return err;
 	}
@@ -182,6 +193,7 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 	struct sl_endpoint *ep = file->private_data;
 	struct sl_stage *s = ep->stage;
 	struct sl_message m = { .len = len, .buf = SLUICE_NO_BUFFER };
+	u64 ticket = 0;
 	int err = sl_endpoint_attach_implicit(file, SLUICE_PRODUCER);
 
 	if (err)
@@ -194,8 +206,8 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 		err = sl_write_buffer(file, ep, buf, &m);
 	if (err)
 		return err;
-	while ((err = sl_write_publish(ep, &m)) == -EAGAIN) {
-		err = sl_write_wait(file, ep, SLUICE_WAIT_ROOM);
+	while ((err = sl_write_publish(ep, &m, &ticket)) == -EAGAIN) {
+		err = sl_write_wait(file, ep, SLUICE_WAIT_ROOM, ticket);
 		if (err)
 			break;
 	}

@@ -149,14 +149,20 @@ struct sl_stage *sl_stage_after(u64 *cookie)
 
 /* ---------------------------------------------------------------- create --- */
 
+/* Of ASCII: the kernel's isalnum() knows Latin-1. */
+static bool sl_name_char(char c)
+{
+	return isascii(c) && isalnum(c);
+}
+
 static bool sl_name_ok(const char *name)
 {
 	size_t i, n = strnlen(name, SLUICE_NAME_MAX);
 
-	if (!n || n == SLUICE_NAME_MAX || !isalnum(name[0]) || !strcmp(name, "control"))
+	if (!n || n == SLUICE_NAME_MAX || !sl_name_char(name[0]) || !strcmp(name, "control"))
 		return false;
 	for (i = 1; i < n; i++)
-		if (!isalnum(name[i]) && !strchr("._-", name[i]))
+		if (!sl_name_char(name[i]) && !strchr("._-", name[i]))
 			return false;
 	return true;
 }

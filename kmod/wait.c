@@ -317,7 +317,7 @@ void sl_kick(struct sl_stage *s, u32 what)
 
 static int sl_sleep(struct sl_stage *s, struct sl_waiter *w, s64 timeout_ns)
 {
-	ktime_t expires = ktime_add_ns(ktime_get(), timeout_ns);
+	ktime_t expires = ktime_add_safe(ktime_get(), ns_to_ktime(timeout_ns));
 	int err = 0;
 
 	for (;;) {
