@@ -47,7 +47,7 @@ static int sl_ioctl_wait(struct sl_endpoint *ep, void __user *arg)
 	if (err)
 		return err;
 	if (!w.timeout_ns)
-		sl_poll_arm(ep, &w.wait);
+		return sl_poll_look(ep, &w.wait);
 	err = sl_wait(ep, &w.wait, w.timeout_ns);
 	/* a timeout would begin anew with every signal: the caller decides */
 	return err == -ERESTARTSYS ? -EINTR : err;

@@ -281,7 +281,7 @@ int sl_wait(struct sl_endpoint *ep, const struct sluice_wait *wait, s64 timeout_
 void sl_generation(struct sl_stage *s);
 void sl_kick(struct sl_stage *s, u32 what);
 __poll_t sl_poll(struct file *file, poll_table *table);
-void sl_poll_arm(struct sl_endpoint *ep, const struct sluice_wait *wait);
+int sl_poll_look(struct sl_endpoint *ep, const struct sluice_wait *wait);
 
 /* -------------------------------------------------------------- queue.c --- */
 

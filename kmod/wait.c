@@ -345,7 +345,7 @@ static int sl_sleep(struct sl_stage *s, struct sl_waiter *w, s64 timeout_ns)
 
 /**
  * sl_wait() - SLUICE_IOC_WAIT, and the sleep of read(2) and write(2)
- * @timeout_ns:	< 0 for ever, 0 only look
+ * @timeout_ns:	< 0 for ever
  * Return: 0 look again, -EAGAIN timed out, -ERESTARTSYS, -ESHUTDOWN, -ENOTCONN.
  */
 int sl_wait(struct sl_endpoint *ep, const struct sluice_wait *wait, s64 timeout_ns)
@@ -361,8 +361,6 @@ int sl_wait(struct sl_endpoint *ep, const struct sluice_wait *wait, s64 timeout_
 
 	if (READ_ONCE(s->gone))
 		return -ESHUTDOWN;
-	if (!timeout_ns)
-		return sl_wait_over(s, wait) ? 0 : -EAGAIN;
 	INIT_LIST_HEAD(&w.list);
 	get_task_struct(current);
 	err = sl_park(s, &w);
@@ -380,8 +378,8 @@ int sl_wait(struct sl_endpoint *ep, const struct sluice_wait *wait, s64 timeout_
 
 /* ------------------------------------------------------------------ poll --- */
 
-/** sl_poll_arm() - what poll() shall look at from now on; counts as a sleeper once it looked */
-void sl_poll_arm(struct sl_endpoint *ep, const struct sluice_wait *wait)
+/* What poll() shall look at from now on; counts as a sleeper once it looked. */
+static void sl_poll_arm(struct sl_endpoint *ep, const struct sluice_wait *wait)
 {
 	struct sl_stage *s = ep->stage;
 
@@ -389,6 +387,20 @@ void sl_poll_arm(struct sl_endpoint *ep, const struct sluice_wait *wait)
 	spin_lock(&s->wait_lock);
 	ep->poll.wait = *wait;
 	spin_unlock(&s->wait_lock);
+}
+
+/**
+ * sl_poll_look() - SLUICE_IOC_WAIT that does not sleep: look, and arm poll()
+ *
+ * It counts as a sleeper from here on: an edge-triggered epoll does not ask again.
+ * Return: 0 look again, -EAGAIN nothing yet, -ESHUTDOWN.
+ */
+int sl_poll_look(struct sl_endpoint *ep, const struct sluice_wait *wait)
+{
+	if (READ_ONCE(ep->stage->gone))
+		return -ESHUTDOWN;
+	sl_poll_arm(ep, wait);
+	return sl_park(ep->stage, &ep->poll) ? -EAGAIN : 0;
 }
 
 /* A reader without a mapping never says where it is: the kernel walks for it. */
