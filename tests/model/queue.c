@@ -336,14 +336,15 @@ enum step worker(void)
 				A->b = A->i + 1;
 		}
 		A->i = 0;
-		if (A->b) {
+		STEP_WHEN(!peek(hint_at(H_LOCK)));
+		kernel_lock(H_LOCK);
+		/* the dead's buffers are the reaper's, who comes after this */
+		if (A->b && ring()->alive & 1u << owner) {
 			STEP;
 			buf_drop(buffer_at(A->b - 1), endpoint_id(owner));
 			CALL(wake(WAIT_ROOM | WAIT_BUFFER));
 		}
 		A->b = 0;
-		STEP_WHEN(!peek(hint_at(H_LOCK)));
-		kernel_lock(H_LOCK);
 		ring()->busy &= (u8)~(1u << owner);
 		kernel_unlock(H_LOCK);
 	}

@@ -469,10 +469,10 @@ static enum step claim_run(void)
 				       endpoint_id(me()), &token) == SLOT_OK)
 				remember_claim(token);
 		}
-		A->early_at = 0;
-		A->early_val = 0;
 		if (A->nclaims)
 			RETURN;
+		A->early_at = 0;
+		A->early_val = 0;
 		A->what = WAIT_READY;
 		A->wait_at = A->cursor;
 		A->wait_gen = A->gen;
