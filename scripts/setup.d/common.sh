@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # here, cache, refresh: set by the script that reads this file
 # Messages, progress, locks and content hashes for scripts/setup and scripts/box.
 
 tool=${0##*/}

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # here, cache, refresh: set by the script that reads this file
 # Debian packages: of this machine's release to install, of other releases to unpack only.
 
 # packages_wanted GROUP...: names from packages.txt without a group or with one of these.
@@ -36,6 +37,7 @@ setup_packages() {
 }
 
 # The archive that this machine uses, so that no address is written down here.
+# shellcheck disable=SC2016 # apt's own variables
 debian_mirror() {
 	local uri
 	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \

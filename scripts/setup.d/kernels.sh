@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # here, cache, refresh: set by the script that reads this file
 # Kernels of the boxes: UML built from Debian's newest source, stock Debian kernels, headers.
 
 # Output lines of a whole build, for the percentage; a guess that is wrong does no harm.
@@ -63,7 +64,7 @@ assert_config() {
 		'#'*) grep -q "^$name=" "$config" || continue ;;
 		*) grep -qxF "$line" "$config" && continue ;;
 		esac
-		say "kernel configuration: wanted '$line', got '$(grep -E "^(# )?$name[ =]" "$config" || echo nothing)'"
+		say "kernel configuration: wanted '$line', got '$(grep -E "^(# )?${name}[ =]" "$config" || echo nothing)'"
 		bad=1
 	done < <(cat "$@" | merged_lines)
 	[ $bad = 0 ] || die "the kernel's configuration is not what scripts/kernels asks for"
@@ -79,10 +80,15 @@ build_uml() {
 	local dir=$1 src=$2
 	shift 2
 	set -e
+	cat "$@" >"$dir/wanted.config"
+	if ! grep -q UML_SUBARCH_SUPPORTS_SMP "$src/arch/um/Kconfig"; then
+		echo "this source has no UML with several processors (Linux 6.19 has): building for one"
+		sed -i -E '/^CONFIG_(SMP|NR_CPUS)=/d' "$dir/wanted.config"
+	fi
 	make -C "$src" O="$dir" ARCH=um x86_64_defconfig
-	cat "$@" >>"$dir/.config"
+	cat "$dir/wanted.config" >>"$dir/.config"
 	make -C "$src" O="$dir" ARCH=um olddefconfig
-	assert_config "$dir/.config" "$@"
+	assert_config "$dir/.config" "$dir/wanted.config"
 	make -C "$src" O="$dir" ARCH=um -j"$(nproc)" linux modules
 }
 
@@ -224,6 +230,7 @@ unpack_libc() {
 # write_loader FILE LIBC REAL: FILE becomes a script that runs REAL with the C library in LIBC.
 write_loader() {
 	local libs=$2/usr/lib/x86_64-linux-gnu
+	# shellcheck disable=SC2016 # for the script that is written
 	printf '#!/bin/sh\nexec %s/ld-linux-x86-64.so.2 --library-path %s --argv0 "$0" %s "$@"\n' \
 		"$libs" "$libs" "$3" >"$1.new"
 	chmod +x "$1.new"

