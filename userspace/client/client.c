@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,14 +67,25 @@ const char *client_error(void)
 
 /* ---------------------------------------------------------- open and close --- */
 
-/* Reply stages of clients that died without closing, and whose streams were over. */
+/* Is it the reply stage of a process that is gone? A living one may be about to attach to it. */
+static bool orphan(const struct sluice_info *info)
+{
+	long pid;
+
+	if (info->consumers || info->producers ||
+	    strncmp(info->name, MSG_REPLY_PREFIX, strlen(MSG_REPLY_PREFIX)))
+		return false;
+	pid = strtol(info->name + strlen(MSG_REPLY_PREFIX), NULL, 10);
+	return pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+/* Stages of clients that died without closing, and whose streams were over. */
 static void sweep_leftovers(void)
 {
 	struct sluice_info info = { .cookie = 0 };
 
 	while (!sluice_next(&info)) {
-		if (!strncmp(info.name, MSG_REPLY_PREFIX, strlen(MSG_REPLY_PREFIX)) &&
-		    !info.consumers && !info.producers)
+		if (orphan(&info))
 			sluice_destroy(info.name, 0, 0);
 	}
 }
@@ -87,7 +99,10 @@ static uint32_t slots_for(uint32_t n)
 	return slots;
 }
 
-/* Another client's sweep may take the stage between create and attach: then make another. */
+/*
+ * A client in another pid namespace may take the stage for an orphan's between create and attach:
+ * then make another.
+ */
 static bool taken(int err)
 {
 	return err == -ENOENT || err == -ENXIO || err == -ESHUTDOWN || err == -EEXIST;
