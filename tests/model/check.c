@@ -35,7 +35,7 @@ static void check_tail(u32 ring)
 
 	for (i = 0; i < C->nslots; i++) {
 		w = mem_of(ring, i);
-		CHECK(slot_state(w) != SLOT_FREE ||
+		CHECK_RULE(slot_state(w) != SLOT_FREE ||
 		      ticket_diff(word_ticket(w, i), tail, C->order) >= 0,
 		      "P4: the tail hint passed a ticket that is FREE");
 	}
@@ -50,7 +50,7 @@ static void check_timer(u32 ring)
 	if (k->timer || S->ticks != UNLIMITED)
 		return;
 	for (i = 0; i < C->nslots; i++)
-		CHECK(slot_state(mem_of(ring, i)) != SLOT_CLAIMED,
+		CHECK_RULE(slot_state(mem_of(ring, i)) != SLOT_CLAIMED,
 		      "P11: a claim is outstanding and the timer stopped");
 }
 
@@ -63,7 +63,7 @@ void check_invariants(void)
 			check_buffers(r);
 		check_tail(r);
 		check_timer(r);
-		CHECK(!S->g.raised[r] || mem_of(r, 2u * C->nslots + 2u * C->nbufs + H_LOCK),
+		CHECK_RULE(!S->g.raised[r] || mem_of(r, 2u * C->nslots + 2u * C->nbufs + H_LOCK),
 		      "P6: a message was given back without a new generation");
 	}
 }

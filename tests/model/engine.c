@@ -5,11 +5,7 @@
  * A state is known by a 96-bit fingerprint; the chance that two of 10^8 states
  * share one is below 10^-12. States that are not expanded yet are kept without
  * their zero words. Of those that are, two small records stay: how they were
- * reached, for the trace, and where they lead, for the liveness checks:
- *
- *   - from every state, without any further fault, everything can become quiet
- *     (all is delivered, nobody waits for what will not come);
- *   - nobody can go round in circles all by himself (he would spin, not sleep).
+ * reached, for the trace, and where they lead, for live.c.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,6 +20,7 @@ struct actor *A;
 enum mutant mutant;
 bool tracing;
 
+static struct graph G;
 static char failure[256];
 static u32 choice, nchoices;
 static size_t state_bytes;
@@ -39,22 +36,13 @@ struct slot_of_table {
 	u32	hi, node;
 };
 
-struct edge {
-	u32	to;
-	u8	actor;
-	u8	fault;
-};
-
 static struct {
 	struct slot_of_table *table;
 	u64	mask;
 	u32	*parent;
 	u16	*how;
-	u32	nstates, cap;
-	struct edge *edges;
-	u64	nedges, edge_cap;
-	u64	*first_edge;
-	u8	*goal;
+	u32	cap;
+	u64	edge_cap;
 	u8	*now, *next;		/* packed states of two levels */
 	size_t	now_len, next_len, next_cap, now_cap;
 } E;
@@ -334,9 +322,9 @@ static u32 look_up(bool *is_new)
 		}
 	E.table[i].lo = lo;
 	E.table[i].hi = hi;
-	E.table[i].node = ++E.nstates;
+	E.table[i].node = ++G.nstates;
 	*is_new = true;
-	return E.nstates - 1;
+	return G.nstates - 1;
 }
 
 static void grow_table(void)
@@ -363,15 +351,15 @@ static void grow_table(void)
 
 static void make_room(void)
 {
-	if ((u64)E.nstates * 3 >= E.mask * 2)
+	if ((u64)G.nstates * 3 >= E.mask * 2)
 		grow_table();
-	if (E.nstates < E.cap)
+	if (G.nstates < E.cap)
 		return;
 	E.cap = E.cap ? E.cap * 2 : 1 << 16;
 	E.parent = grow(E.parent, E.cap * sizeof(*E.parent));
 	E.how = grow(E.how, E.cap * sizeof(*E.how));
-	E.first_edge = grow(E.first_edge, ((size_t)E.cap + 1) * sizeof(*E.first_edge));
-	E.goal = grow(E.goal, E.cap);
+	G.first_edge = grow(G.first_edge, ((size_t)E.cap + 1) * sizeof(*G.first_edge));
+	G.goal = grow(G.goal, E.cap);
 }
 
 /* ---------------------------------------------------------------- the queue --- */
@@ -436,13 +424,13 @@ static bool is_fault(u16 m)
 
 static void add_edge(u32 to, u16 m, bool fault)
 {
-	if (E.nedges == E.edge_cap) {
+	if (G.nedges == E.edge_cap) {
 		E.edge_cap = E.edge_cap ? E.edge_cap * 2 : 1 << 18;
-		E.edges = grow(E.edges, E.edge_cap * sizeof(*E.edges));
+		G.edges = grow(G.edges, E.edge_cap * sizeof(*G.edges));
 	}
-	E.edges[E.nedges].to = to;
-	E.edges[E.nedges].actor = (u8)MOVE_ACTOR(m) | (MOVE_KIND(m) == MOVE_FLUSH ? 16 : 0);
-	E.edges[E.nedges++].fault = fault;
+	G.edges[G.nedges].to = to;
+	G.edges[G.nedges].actor = (u8)MOVE_ACTOR(m) | (MOVE_KIND(m) == MOVE_FLUSH ? 16 : 0);
+	G.edges[G.nedges++].fault = fault;
 }
 
 static char *moves_to(u32 node, int last)
@@ -474,7 +462,7 @@ static bool expand(const struct state *from, u32 node, struct result *r, u32 *po
 	bool is_new;
 	u16 m;
 
-	E.first_edge[node] = E.nedges;
+	G.first_edge[node] = G.nedges;
 	for (actor = 0; actor < C->nactors; actor++)
 		for (kind = MOVE_STEP; kind <= MOVE_HANG; kind++)
 			for (n = 0, nchoices = 1; n < nchoices; n++) {
@@ -499,8 +487,8 @@ static bool expand(const struct state *from, u32 node, struct result *r, u32 *po
 				if (is_new) {
 					E.parent[to] = node;
 					E.how[to] = m;
-					E.goal[to] = quiet();
-					if (E.goal[to])
+					G.goal[to] = quiet();
+					if (G.goal[to])
 						check_quiet();
 					push_state();
 					if (failure[0]) {
@@ -516,116 +504,12 @@ static bool expand(const struct state *from, u32 node, struct result *r, u32 *po
 /* Nobody can move although not everything is quiet. */
 static bool check_stuck(const struct state *from, u32 node, u32 possible, struct result *r)
 {
-	if (possible || E.goal[node])
+	if (possible || G.goal[node])
 		return true;
 	memcpy(S, from, state_bytes);
 	model_fail("stuck: something is to be done, and whoever could do it sleeps or is blocked");
 	r->replay = moves_to(node, -1);
 	return false;
-}
-
-/* ----------------------------------------------------------------- liveness --- */
-
-/* Marks in E.goal whatever can become quiet, by going backwards from what is. */
-static bool check_reach(struct result *r)
-{
-	u64 *start = calloc((size_t)E.nstates + 2, sizeof(*start)), e;
-	u32 *from = malloc((E.nedges + 1) * sizeof(*from)), *todo, n = 0, i;
-
-	todo = malloc(((size_t)E.nstates + 1) * sizeof(*todo));
-	if (!start || !from || !todo) {
-		fprintf(stderr, "model: no memory for the liveness check; use --no-live\n");
-		exit(1);
-	}
-	for (e = 0; e < E.nedges; e++)
-		if (!E.edges[e].fault)
-			start[E.edges[e].to + 1]++;
-	for (i = 0; i < E.nstates; i++)
-		start[i + 1] += start[i];
-	for (i = 0; i < E.nstates; i++)
-		for (e = E.first_edge[i]; e < E.first_edge[i + 1]; e++)
-			if (!E.edges[e].fault)
-				from[start[E.edges[e].to]++] = i;
-	/* start[i] is now where i + 1 used to start */
-	for (i = 0; i < E.nstates; i++)
-		if (E.goal[i])
-			todo[n++] = i;
-	while (n) {
-		u32 at = todo[--n];
-
-		for (e = at ? start[at - 1] : 0; e < start[at]; e++)
-			if (!E.goal[from[e]]) {
-				E.goal[from[e]] = 1;
-				todo[n++] = from[e];
-			}
-	}
-	free(start);
-	free(from);
-	free(todo);
-	for (i = 0; i < E.nstates && E.goal[i]; i++)
-		;
-	if (i == E.nstates)
-		return true;
-	model_fail("lost: from here nothing that happens makes everything quiet again");
-	r->replay = moves_to(i, -1);
-	return false;
-}
-
-static bool spins(u32 actor)
-{
-	u32 program = C->role[actor].program;
-
-	return program != TIMER && program != NOBODY;
-}
-
-/* Takes away states without a step of @actor into others that are left; a rest is a circle. */
-static bool check_alone(u32 actor, struct result *r)
-{
-	u32 *in = calloc((size_t)E.nstates + 1, sizeof(*in)), *todo, n = 0, i, left = E.nstates;
-	u64 e;
-
-	todo = malloc(((size_t)E.nstates + 1) * sizeof(*todo));
-	if (!in || !todo) {
-		fprintf(stderr, "model: no memory for the liveness check; use --no-live\n");
-		exit(1);
-	}
-	for (e = 0; e < E.nedges; e++)
-		if ((E.edges[e].actor & 15) == actor && !E.edges[e].fault)
-			in[E.edges[e].to]++;
-	for (i = 0; i < E.nstates; i++)
-		if (!in[i])
-			todo[n++] = i;
-	while (n) {
-		u32 at = todo[--n];
-
-		left--;
-		for (e = E.first_edge[at]; e < E.first_edge[at + 1]; e++)
-			if ((E.edges[e].actor & 15) == actor && !E.edges[e].fault &&
-			    !--in[E.edges[e].to])
-				todo[n++] = E.edges[e].to;
-	}
-	for (i = 0; left && i < E.nstates && !in[i]; i++)
-		;
-	free(in);
-	free(todo);
-	if (!left)
-		return true;
-	model_fail("spins: endpoint %u can go round in circles while nobody else moves", actor + 1);
-	r->replay = moves_to(i, -1);
-	return false;
-}
-
-static bool check_liveness(struct result *r)
-{
-	u32 i;
-
-	E.first_edge[E.nstates] = E.nedges;
-	if (!check_reach(r))
-		return false;
-	for (i = 0; i < C->nactors; i++)
-		if (spins(i) && !check_alone(i, r))
-			return false;
-	return true;
 }
 
 /* --------------------------------------------------------------- entry points --- */
@@ -635,18 +519,19 @@ static void engine_free(void)
 	free(E.table);
 	free(E.parent);
 	free(E.how);
-	free(E.edges);
-	free(E.first_edge);
-	free(E.goal);
+	free(G.edges);
+	free(G.first_edge);
+	free(G.goal);
 	free(E.now);
 	free(E.next);
 	memset(&E, 0, sizeof(E));
+	memset(&G, 0, sizeof(G));
 }
 
 static u64 bytes_used(void)
 {
 	return (E.mask + 1) * sizeof(*E.table) + (u64)E.cap * 15 +
-	       E.edge_cap * sizeof(*E.edges) + E.now_cap + E.next_cap;
+	       E.edge_cap * sizeof(*G.edges) + E.now_cap + E.next_cap;
 }
 
 static double seconds(void)
@@ -671,17 +556,21 @@ static bool search(const struct options *o, struct result *r, struct state *from
 			if (!expand(from, node, r, &possible) ||
 			    !check_stuck(from, node, possible, r))
 				return false;
-			if (E.nstates >= o->max_states)
+			if (G.nstates >= o->max_states)
 				return true;
 		}
 		if (bytes_used() > o->max_bytes)
 			return true;
 		if (o->verbose && !(r->depth % 10))
 			fprintf(stderr, "# %s: depth %llu, %u states, %.0f MB\n", C->name,
-				(unsigned long long)r->depth, E.nstates, (double)bytes_used() / 1e6);
+				(unsigned long long)r->depth, G.nstates, (double)bytes_used() / 1e6);
 	}
 	r->complete = true;
-	return o->no_live || check_liveness(r);
+	G.first_edge[G.nstates] = G.nedges;
+	if (o->no_live || check_liveness(&G, &node))
+		return true;
+	r->replay = moves_to(node, -1);
+	return false;
 }
 
 void explore(const struct options *o, struct result *r)
@@ -700,18 +589,29 @@ void explore(const struct options *o, struct result *r)
 	initial_state();
 	make_room();
 	look_up(&is_new);
-	E.goal[0] = 0;
+	G.goal[0] = 0;
 	E.parent[0] = 0;
 	push_state();
 	search(o, r, from);
 	snprintf(r->why, sizeof(r->why), "%s", failure);
-	r->states = E.nstates;
+	r->states = G.nstates;
 	r->bytes = bytes_used();
 	r->seconds = seconds() - start;
 	free(from);
 	free(S);
 	S = NULL;
 	engine_free();
+}
+
+/* Who is where at the end of a trace. */
+static void print_actors(void)
+{
+	static const char *const states[] = { "runs", "is done", "is gone", "hangs" };
+	u32 i;
+
+	for (i = 0; i < C->nactors; i++)
+		printf("# %s %s%s\n", actor_name(i), S->a[i].asleep ? "sleeps" : states[S->a[i].state],
+		       S->a[i].woken ? ", but is woken" : "");
 }
 
 /* Plays @moves (hex, each with a dot) and says what happens. */
@@ -738,6 +638,7 @@ void print_trace(const char *moves)
 	if (quiet())
 		check_quiet();
 	tracing = false;
+	print_actors();
 	printf("# after %u moves: %s\n", n, failure[0] ? failure : "no property is violated yet");
 	free(S);
 	S = NULL;

@@ -3,6 +3,7 @@
  * model.h: the state of the model, and the words in which its actors are written.
  *
  *	engine.c	search, fingerprints, traces, liveness
+ *	live.c		what must be possible in the end
  *	memory.c	shared memory with store buffers; which changes of a word are legal
  *	user.c		what the library does: producer, consumer, pipeline stage
  *	park.c		what the kernel does for sleepers: kmod/wait.c
@@ -202,6 +203,7 @@ extern struct state *S;		/* the state that a step changes */
 extern struct actor *A;		/* whose turn it is */
 extern enum mutant mutant;
 extern bool tracing;
+extern bool no_oracle;	/* compare with losses only, not with rules */
 
 #define MUT(name)	(mutant == M_##name)
 
@@ -306,6 +308,9 @@ u32 choose(u32 n);
 /* The program of A is over: forget what nobody will ask for. */
 void finish(enum actor_state how);
 
+/* A rule rather than a loss: left out for mutants, which have to show what they lead to. */
+#define CHECK_RULE(cond, ...)	CHECK(no_oracle || (cond), __VA_ARGS__)
+
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---------------------------------------------------------------- programs --- */
@@ -322,7 +327,8 @@ enum step find_tail(void);
 enum step reap(void), timer(void), nack(struct claim *c), renew(struct claim *c), bury(void);
 enum step destroyer(void), liar(void);
 /* queue.c */
-enum step queue_send(void), pump(void), tell(void), track(void), wait_told(void), writer(void), worker(void);
+#define CHECK_RULE(cond, ...) \
+	CHECK(no_oracle || (cond), __VA_ARGS__)
 void told(u8 rel, bool dead);
 void orphan(u32 id);
 
@@ -340,6 +346,24 @@ bool may_hang(u32 actor);
 
 /* ------------------------------------------------------------------ engine --- */
 
+/* A move from one state to another. */
+struct edge {
+	u32	to;
+	u8	actor;		/* + 16: a store became visible */
+	u8	fault;
+};
+
+/* All states, numbered as they were found; the edges of i begin at first_edge[i]. */
+struct graph {
+	u32	nstates;
+	struct edge *edges;
+	u64	nedges, *first_edge;
+	u8	*goal;		/* everything is quiet, or can become so */
+};
+
+/* live.c */
+bool check_liveness(const struct graph *g, u32 *bad);
+
 struct options {
 	u64	max_states, max_bytes;
 	bool	verbose, no_oracle, no_live;
@@ -354,7 +378,6 @@ struct result {
 	char	*replay;	/* moves to it, for --replay; malloc'd */
 };
 
-extern bool no_oracle;
 void engine_setup(struct config *c);
 void explore(const struct options *o, struct result *r);
 void print_trace(const char *moves);
