@@ -36,10 +36,11 @@ TEST_F(ring, nack_is_the_reason)
 	EXPECT_EQ(-EDOM, done.result);
 }
 
-/* As many as the ring has slots; acknowledged one by one, told in that order. */
+/* As many as the ring has slots: each is told once, in whatever order. */
 TEST_F(ring, many_at_once)
 {
 	struct sluice_completion done[NSLOTS];
+	unsigned char seen[NSLOTS] = { 0 };
 	struct sluice_msg m, got;
 	unsigned int i, told = 0;
 	int n;
@@ -58,7 +59,8 @@ TEST_F(ring, many_at_once)
 		n = sluice_completions(self->ctx, done, NSLOTS, SECOND);
 		ASSERT_GT(n, 0) TH_LOG("%u told", told);
 		for (i = 0; i < (unsigned int)n; i++) {
-			EXPECT_EQ(told, done[i].cookie);
+			ASSERT_LT(done[i].cookie, NSLOTS);
+			EXPECT_EQ(0, seen[done[i].cookie]++);
 			EXPECT_EQ(0, done[i].result);
 			told++;
 		}
@@ -132,11 +134,12 @@ TEST_F(ring, beyond_the_ring)
 		EXPECT_EQ(-EAGAIN, ret);
 		EXPECT_EQ(NSLOTS, i);
 	}
-	while (!sluice_claim(self->in, &got, 100 * MS)) {
+	while (n < i) {
+		ASSERT_EQ(0, sluice_claim(self->in, &got, 5 * SECOND))
+			TH_LOG("%u of %u: %s", n, i, sluice_error());
 		ASSERT_EQ(0, sluice_ack(self->in, &got));
 		n++;
 	}
-	EXPECT_EQ(i, n);
 	while (n) {
 		ret = sluice_completions(self->ctx, done, 2 * NSLOTS, SECOND);
 		ASSERT_GT(ret, 0);

@@ -215,7 +215,7 @@ int sluice_discard(struct sluice_ep *ep, struct sluice_msg *msg);
  *
  * Published in the order of submission; a full ring queues in the kernel. The
  * payload is copied, or its buffer given over: the caller may reuse its memory.
- * Completions come in the order of the ACKs.
+ * Completions come in any order (Linux 6.1 runs those of one moment backwards).
  *
  * A sole producer learns of ACKs through io_uring only (-EOPNOTSUPP without), and
  * a full ring is -EAGAIN for it: the kernel never publishes beside it. Without
