@@ -327,8 +327,8 @@ enum step find_tail(void);
 enum step reap(void), timer(void), nack(struct claim *c), renew(struct claim *c), bury(void);
 enum step destroyer(void), liar(void);
 /* queue.c */
-#define CHECK_RULE(cond, ...) \
-	CHECK(no_oracle || (cond), __VA_ARGS__)
+enum step queue_send(void), pump(void), tell(void), track(void), wait_told(void);
+enum step writer(void), worker(void);
 void told(u8 rel, bool dead);
 void orphan(u32 id);
 
