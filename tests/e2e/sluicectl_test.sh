@@ -274,6 +274,13 @@ test_states() {
 	try sluicectl check t.a t.nope
 	check "check of an unknown stage" fails 4 "t.nope.*no such stage"
 	sluicectl recv t.a >/dev/null
+	sluicectl create t.count --slots 64
+	sluicectl send t.count abc
+	sluicectl recv t.count >/dev/null
+	try sluicectl stats t.count --json
+	check "stats keeps what those who are gone have done" json '.[0].published == 1 and
+		.[0].claimed_total == 1 and .[0].acked == 1 and .[0].bytes == 3 and .[0].deaths == 2'
+	sluicectl destroy t.count
 	try sluicectl stats t.a --json
 	check "stats counts" json '.[0].nacks >= 1 and .[0].deaths >= 1'
 	try sluicectl stats --all --watch=50ms --rounds 2
@@ -618,6 +625,24 @@ test_run_without_pipeline() {
 	check "a prompt that is not UTF-8" fails 2 "not UTF-8.*iconv"
 }
 
+# Processor time of the supervisor and of all daemons, in ticks.
+pipeline_ticks() {
+	local pid
+	for pid in $(jq '.supervisor.pid, .daemons[].pid' "$SLUICE_RUN_DIR/smollm2.json"); do
+		cut -d' ' -f14,15 "/proc/$pid/stat"
+	done
+}
+
+idle_pipeline() {
+	local before after
+	sleep 2
+	before=$(pipeline_ticks)
+	sleep 5
+	after=$(pipeline_ticks)
+	tried="utime and stime of five processes over five seconds" out=$before err=$after
+	check "an idle pipeline uses no processor time" [ "$before" = "$after" ]
+}
+
 test_model() {
 	local known='28,260,2240,282,23324,27108,436,253,15114,39228,28,351,25854,41658,284,14055,9018,30,1249,347,260,929,3514,411'
 	try sluicectl up "$tree/userspace/pipelines/smollm2.toml" --set "model=$MODEL" --detach
@@ -644,6 +669,9 @@ test_model() {
 	check "chat answers line by line" [ "$(wc -l <"$work/out")" -eq 2 ]
 	try sluicectl run --pipeline smollm2 --tokens 2 hello
 	check "run --pipeline" succeeds '.'
+	try "$tree/tests/e2e/sluicectl_chat.py"
+	check "chat at a terminal: Ctrl-C, history, Ctrl-D" [ "$status" -eq 0 ]
+	idle_pipeline
 	try sluicectl down smollm2
 	check "and goes down" [ "$status" -eq 0 ]
 	check "leaving no stage" [ "$(sluicectl list --json | jq length)" = 0 ]

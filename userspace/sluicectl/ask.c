@@ -18,7 +18,7 @@
 #define CANCEL_NS	(5 * SECOND_NS)		/* for the end of a stream after its cancellation */
 
 static struct client *volatile interruptible;
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, terminated;
 
 void ask_defaults(struct ask *ask)
 {
@@ -78,6 +78,8 @@ error_t ask_option(struct ask *ask, int key, char *arg, struct argp_state *state
 static void on_signal(int number)
 {
 	interrupted = 1;
+	if (number != SIGINT)
+		terminated = 1;
 	if (interruptible)
 		client_interrupt(interruptible);
 }
@@ -94,6 +96,11 @@ static int client_failed(int err)
 {
 	ctl_error("%s", client_error());
 	return ctl_exit_of(err);
+}
+
+bool ask_terminated(void)
+{
+	return terminated;
 }
 
 /* Where the pipeline says that its stages have other names than the usual ones. */
@@ -136,12 +143,16 @@ int ask_open(struct ask *ask)
 	if (status)
 		return status;
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
 	return CTL_OK;
 }
 
 void ask_close(struct ask *ask)
 {
 	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGHUP, SIG_DFL);
 	client_close(ask->client);
 	ask->client = NULL;
 }
@@ -259,6 +270,8 @@ int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, 
 	/* Only now: a Ctrl-C at the prompt of a chat is not meant for the next answer. */
 	interrupted = 0;
 	interruptible = ask->client;
+	if (terminated)
+		client_interrupt(ask->client);
 	status = wait_for_end(ask, stream, on_event, data);
 	interruptible = NULL;
 	return status;

@@ -49,14 +49,17 @@ void ask_defaults(struct ask *ask);
 error_t ask_option(struct ask *ask, int key, char *arg, struct argp_state *state);
 
 /**
- * ask_open() - connect to the pipeline; from here on SIGINT only stops an answer
+ * ask_open() - connect to the pipeline; from here on SIGINT, SIGTERM and SIGHUP stop an answer
  * Return: CTL_OK, or an exit status after the error was printed.
  */
 int ask_open(struct ask *ask);
 void ask_close(struct ask *ask);
 
-/** ask_interrupted() - was there a SIGINT since the last call? */
+/** ask_interrupted() - was there a signal since the last call? */
 bool ask_interrupted(void);
+
+/** ask_terminated() - was there a SIGTERM or SIGHUP? Then close and leave: the reply stage goes */
+bool ask_terminated(void);
 
 /**
  * ask_answer() - send the request and hand out its events

@@ -100,7 +100,7 @@ static const char *read_line(struct chat *chat, size_t *len)
 	while (chat->edit) {
 		errno = 0;
 		line = el_gets(chat->edit, &count);
-		if (!line && ask_interrupted()) {
+		if (!line && ask_interrupted() && !ask_terminated()) {
 			el_reset(chat->edit);
 			putchar('\n');
 			continue;
@@ -196,7 +196,7 @@ static int talk(struct chat *chat)
 
 	if (chat->system)
 		status = add_turn(chat, MSG_SYSTEM, strdup(chat->system), strlen(chat->system));
-	while (!status && (line = read_line(chat, &len))) {
+	while (!status && !ask_terminated() && (line = read_line(chat, &len))) {
 		if (!len)
 			continue;
 		if (len == 6 && !memcmp(line, "/clear", 6)) {

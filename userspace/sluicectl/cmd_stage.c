@@ -83,7 +83,8 @@ static uint32_t option_mode(struct argp_state *state, const char *text)
 static void set_name(struct argp_state *state, char name[SLUICE_NAME_MAX], const char *text)
 {
 	if (snprintf(name, SLUICE_NAME_MAX, "%s", text) >= SLUICE_NAME_MAX)
-		argp_error(state, "a name longer than %d characters: '%s...'", SLUICE_NAME_MAX - 1, name);
+		argp_error(state, "a name longer than %d characters: '%s...'", SLUICE_NAME_MAX - 1,
+			   name);
 }
 
 static error_t create_parser(int key, char *arg, struct argp_state *state)

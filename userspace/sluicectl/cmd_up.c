@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../stages/message.h"
 #include "pipeline.h"
 #include "sluicectl.h"
 #include "state.h"
@@ -39,11 +40,27 @@ static int stage_exists(const struct pipeline *p, const struct pipeline_stage *s
 	return -CTL_FAILED;
 }
 
+/*
+ * A client that was killed leaves its reply stage; the next client would put it away, but after the
+ * pipeline there may be none.
+ */
+static void destroy_replies(void)
+{
+	struct sluice_info info = { .cookie = 0 };
+	int pid;
+
+	while (!sluice_next(&info))
+		if (sscanf(info.name, MSG_REPLY_PREFIX "%d.", &pid) == 1 && pid > 0 &&
+		    kill(pid, 0) && errno == ESRCH)
+			sluice_destroy(info.name, 0, 0);
+}
+
 static void destroy_created(struct json_object *state)
 {
 	struct json_object *created;
 	int err;
 
+	destroy_replies();
 	if (!json_object_object_get_ex(state, "created", &created))
 		return;
 	for (size_t i = 0; i < json_object_array_length(created); i++) {
