@@ -29,6 +29,10 @@ module_series() {
 
 # setup_box: kernel and packages that measuring in the chosen box needs.
 setup_box() {
+	if [ "$box" = auto ]; then
+		"$tree/scripts/setup" packages kernel-uml
+		box=$("$tree/scripts/box" --show | sed -n 's/^SLUICE_BOX=//p')
+	fi
 	case $box in
 	tcg | kvm) "$tree/scripts/setup" packages perf tcg "kernel-tcg-${kernel:-6.1}" \
 		"headers-${kernel:-6.1}" ;;

@@ -6,7 +6,7 @@ set style data histogram
 set style histogram errorbars gap 1 linewidth 1
 set style fill solid 0.8 border -1
 set boxwidth 0.6
-set yrange [0:*]
+set yrange [0:1<*]
 set ylabel "tokens a second"
 set grid ytics linetype 1 linecolor rgb "#dddddd"
 set border 3

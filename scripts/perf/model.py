@@ -67,10 +67,13 @@ class Pipeline:
 
 
 def measure_single(options):
-    return run_json([os.path.join(options.build, "bin", "sluice-perf"), "model", "--json",
+    result = run_json([os.path.join(options.build, "bin", "sluice-perf"), "model", "--json",
                      "--quiet", "--model", options.model, "--prompt", PROMPT,
                      "--tokens", str(options.tokens),
                      "--prompt-tokens", str(options.prompt_tokens), "--repeat", "2"])
+    if not options.prompt_tokens:
+        del result["prefill_tokens_per_s"]
+    return result
 
 
 def measure_llama(options):
