@@ -102,6 +102,7 @@ long sl_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	void __user *p = (void __user *)arg;
 	int err;
 
+	cmd = sl_ioctl_base(cmd);
 	if (cmd == SLUICE_IOC_ATTACH)
 		return sl_ioctl_attach(file, p);
 	err = sl_endpoint_check(ep);

@@ -332,6 +332,8 @@ int sl_endpoint_attach(struct file *file, struct sluice_attach *a)
 		return -EINVAL;
 	if (a->role != SLUICE_PRODUCER && a->role != SLUICE_CONSUMER)
 		return -EINVAL;
+	if (a->name[0] && strncmp(a->name, s->name, SLUICE_NAME_MAX))
+		return -ENOENT;
 	if (a->role == SLUICE_CONSUMER)
 		need |= FMODE_READ;
 	if ((file->f_mode & need) != need)

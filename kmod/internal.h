@@ -340,6 +340,7 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 long sl_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 int sl_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags);
 void sl_uring_complete(struct io_uring_cmd *cmd, int result);
+unsigned int sl_ioctl_base(unsigned int cmd);
 int sl_copy_struct(void *dst, size_t ksize, const void __user *src);
 
 #endif /* SLUICE_INTERNAL_H */

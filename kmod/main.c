@@ -51,6 +51,26 @@ static int sl_copy_back(void __user *dst, const void *src, size_t ksize, u32 usi
 	return copy_to_user(dst, src, min_t(size_t, ksize, usize)) ? -EFAULT : 0;
 }
 
+/**
+ * sl_ioctl_base() - the command without the size that its caller was compiled with
+ *
+ * Structures that begin with their size may grow; the number says which, the
+ * structure itself how large. The others are taken by their exact command.
+ */
+unsigned int sl_ioctl_base(unsigned int cmd)
+{
+	static const unsigned int growing[] = {
+		SLUICE_IOC_FEATURES, SLUICE_IOC_CREATE, SLUICE_IOC_DESTROY, SLUICE_IOC_INFO,
+		SLUICE_IOC_NEXT, SLUICE_IOC_ENDPOINT, SLUICE_IOC_ATTACH, SLUICE_IOC_SEND,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(growing); i++)
+		if (!((cmd ^ growing[i]) & ~(_IOC_SIZEMASK << _IOC_SIZESHIFT)))
+			return growing[i];
+	return cmd;
+}
+
 static int sl_ioctl_features(void __user *arg)
 {
 	struct sluice_features f;
@@ -119,7 +139,7 @@ static long sl_control_ioctl(struct file *file, unsigned int cmd, unsigned long 
 {
 	void __user *p = (void __user *)arg;
 
-	switch (cmd) {
+	switch (sl_ioctl_base(cmd)) {
 	case SLUICE_IOC_FEATURES:
 		return sl_ioctl_features(p);
 	case SLUICE_IOC_CREATE:

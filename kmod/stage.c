@@ -19,6 +19,7 @@ DEFINE_MUTEX(sl_stages_lock);	/* the table of stages: sl_stages, sl_names, sl_ns
 struct workqueue_struct *sl_workqueue;
 static DEFINE_XARRAY_ALLOC1(sl_stages);		/* minor -> stage */
 static DEFINE_HASHTABLE(sl_names, 10);
+static u32 sl_next_minor;
 static unsigned int sl_nstages;
 static dev_t sl_devt;
 static struct cdev sl_cdev;
@@ -311,9 +312,11 @@ static int sl_stage_publish(struct sl_stage *s)
 		return -EEXIST;
 	if (sl_nstages >= READ_ONCE(sl_max_stages))
 		return -ENOSPC;
-	err = xa_alloc(&sl_stages, &s->minor, s, XA_LIMIT(SL_FIRST_MINOR_STAGE, SL_MINORS - 1),
-		       GFP_KERNEL);
-	if (err)
+	/* Cyclic: who looked up the node of a stage that is gone shall not open another one. */
+	err = xa_alloc_cyclic(&sl_stages, &s->minor, s,
+			      XA_LIMIT(SL_FIRST_MINOR_STAGE, SL_MINORS - 1), &sl_next_minor,
+			      GFP_KERNEL);
+	if (err < 0)
 		return err == -EBUSY ? -ENOSPC : err;
 	s->dev.devt = MKDEV(MAJOR(sl_devt), s->minor);
 	err = dev_set_name(&s->dev, "%s", s->name);

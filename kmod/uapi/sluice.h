@@ -327,6 +327,11 @@ struct sluice_attach {
 	__u64	payload_bytes;		/* 0: the stage has no buffers */
 	__u64	tail;			/* out: where a consumer's walk begins is tail - nslots */
 	__u64	reserved[2];
+	/*
+	 * in: the stage that is meant, or empty. -ENOENT if this is another one: the
+	 * node of a destroyed stage may have got its number between look-up and open.
+	 */
+	char	name[SLUICE_NAME_MAX];
 };
 
 /* struct sluice_wait.what; at least one */
