@@ -52,10 +52,16 @@ static const char usage_text[] =
 "          sluice-perf latency --mode sleep --peers sluice,unix,pipe --rounds 9\n"
 "          sluice-perf latency --mode spin --peers floor-data --cpus 0,1 --json\n";
 
+/* Opened before measuring: a wrong path is worth knowing before the minutes are gone. */
+struct latency_file {
+	const char *path;
+	FILE *f;
+};
+
 struct latency_files {
 	bool json;
-	const char *json_file;
-	const char *plot_file;
+	struct latency_file json_file;
+	struct latency_file plot_file;
 };
 
 const char *latency_mode_name(enum peer_mode mode)
@@ -184,8 +190,8 @@ static int parse_options(struct latency *l, struct latency_files *files, int arg
 		case OPT_PEERS: err = parse_peers(l, optarg); break;
 		case OPT_CPUS: cpus = optarg; break;
 		case OPT_JSON: files->json = true; break;
-		case OPT_JSON_FILE: files->json_file = optarg; break;
-		case OPT_PLOT_FILE: files->plot_file = optarg; break;
+		case OPT_JSON_FILE: files->json_file.path = optarg; break;
+		case OPT_PLOT_FILE: files->plot_file.path = optarg; break;
 		case OPT_QUIET: perf_set_quiet(true); break;
 		case OPT_LIST_PEERS: list_peers(); return 1;
 		case OPT_HELP:
@@ -366,25 +372,33 @@ const struct latency_row *latency_unix(const struct latency *l, const struct lat
 
 /* --------------------------------------------------------------- output --- */
 
-static int write_file(const struct latency *l, const char *path,
+static int open_file(struct latency_file *file)
+{
+	if (!file->path)
+		return 0;
+	file->f = fopen(file->path, "we");
+	if (file->f)
+		return 0;
+	perf_error("%s: %s", file->path, strerror(errno));
+	return -EIO;
+}
+
+static int write_file(const struct latency *l, struct latency_file *file,
 		      int (*write)(const struct latency *l, FILE *f))
 {
-	FILE *f = fopen(path, "we");
 	int err;
 
-	if (!f) {
-		perf_error("%s: %s", path, strerror(errno));
-		return -EIO;
-	}
-	err = write(l, f);
-	if (fclose(f) || err) {
-		perf_error("%s: cannot write it", path);
+	if (!file->f)
+		return 0;
+	err = write(l, file->f);
+	if (fclose(file->f) || err) {
+		perf_error("%s: cannot write it", file->path);
 		return -EIO;
 	}
 	return 0;
 }
 
-static int report(const struct latency *l, const struct latency_files *files)
+static int report(const struct latency *l, struct latency_files *files)
 {
 	int err = 0;
 
@@ -392,10 +406,10 @@ static int report(const struct latency *l, const struct latency_files *files)
 		err = latency_write_json(l, stdout);
 	else
 		latency_print(l, stdout);
-	if (!err && files->json_file)
-		err = write_file(l, files->json_file, latency_write_json);
-	if (!err && files->plot_file)
-		err = write_file(l, files->plot_file, latency_write_plot);
+	if (!err)
+		err = write_file(l, &files->json_file, latency_write_json);
+	if (!err)
+		err = write_file(l, &files->plot_file, latency_write_plot);
 	return err;
 }
 
@@ -410,6 +424,11 @@ int perf_latency_main(int argc, char **argv)
 
 	if (err)
 		return err > 0 ? 0 : PERF_EXIT_USAGE;
+	err = open_file(&files.json_file);
+	if (!err)
+		err = open_file(&files.plot_file);
+	if (err)
+		return PERF_EXIT_FAILED;
 	perf_stages_sweep();
 	err = perf_signals_block();
 	if (!err)
