@@ -5,6 +5,7 @@
 
 #define SOON	scaled(2000)
 #define A_WHILE	20		/* ms in which nothing may come */
+#define ROUNDS		300
 
 FIXTURE(both)
 {
@@ -236,7 +237,7 @@ TEST_F(both, ping_pong)
 		CHILD_EXPECT(!end_make(&out, "back", SLUICE_PRODUCER, 0));
 		CHILD_EXPECT(!io_uring_queue_init(4, &ring, 0));
 		say(&c, 1);
-		for (i = 0; i < 2000; i++) {
+		for (i = 0; i < ROUNDS; i++) {
 			while (end_claim(&in, &ticket, &token)) {
 				command_wait(&ring, &in, SLUICE_WAIT_READY, in.cursor, 1);
 				CHILD_EXPECT(!submit_one(&ring));
@@ -249,7 +250,7 @@ TEST_F(both, ping_pong)
 	end_close(&r->in);
 	ASSERT_EQ(0, end_make(&r->in, "back", SLUICE_CONSUMER, 0));
 	ASSERT_EQ(1, hear(&c));
-	for (i = 0; i < 2000; i++) {
+	for (i = 0; i < ROUNDS; i++) {
 		ASSERT_EQ(0, end_send(&r->out, "ping", NULL));
 		while (end_claim(&r->in, &ticket, &token)) {
 			command_wait(&self->ring, &r->in, SLUICE_WAIT_READY, r->in.cursor, 1);

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+/* Description: read(2) and write(2) move one message each, whole or not at all */
+#include <sys/wait.h>
+
+#include "kmod_process.h"
+
+#define SOON	scaled(2000)
+
+FIXTURE(stage)
+{
+	int in, out;
+};
+
+FIXTURE_SETUP(stage)
+{
+	ASSERT_EQ(0, stage_create("t", (struct sluice_create) { .nbufs = 2, .bufsize = 8192 }));
+	self->in = stage_open("t", O_RDONLY | O_NONBLOCK);
+	self->out = stage_open("t", O_WRONLY | O_NONBLOCK);
+}
+
+FIXTURE_TEARDOWN(stage)
+{
+	close(self->in);
+	close(self->out);
+	EXPECT_EQ(0, stage_destroy("t", 0, SLUICE_DESTROY_FORCE));
+}
+
+/* Not inline: the compiler would see that the addresses are bad. */
+static __attribute__((noinline)) ssize_t get(int fd, void *buf, size_t len)
+{
+	ssize_t n = read(fd, buf, len);
+
+	return n < 0 ? -errno : n;
+}
+
+static __attribute__((noinline)) ssize_t put(int fd, const void *buf, size_t len)
+{
+	ssize_t n = write(fd, buf, len);
+
+	return n < 0 ? -errno : n;
+}
+
+TEST_F(stage, one_message_each)
+{
+	static const size_t sizes[] = { 0, 1, 12, 76, 77, 4096, 4097, 8192 };
+	unsigned char text[8192], got[8193];
+	size_t i, j;
+
+	EXPECT_EQ(-EAGAIN, get(self->in, got, sizeof(got)));
+	EXPECT_STATE("t", .consumers = 1);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		for (j = 0; j < sizes[i]; j++)
+			text[j] = (unsigned char)(i + j);
+		EXPECT_EQ(sizes[i], put(self->out, text, sizes[i]));
+		EXPECT_STATE("t", BOTH, .ready = 1, .buffers = sizes[i] > 76);
+		memset(got, GARBAGE, sizeof(got));
+		EXPECT_EQ(sizes[i], get(self->in, got, sizeof(got)));
+		EXPECT_EQ(0, memcmp(text, got, sizes[i]));
+		EXPECT_EQ(GARBAGE, got[sizes[i]]);
+		EXPECT_STATE("t", BOTH);
+	}
+	EXPECT_EQ(-EMSGSIZE, put(self->out, text, 8193));
+	EXPECT_STATE("t", BOTH);
+}
+
+/* Two writes are two messages; one read is one. */
+TEST_F(stage, boundaries_are_kept)
+{
+	char got[100];
+
+	EXPECT_EQ(3, put(self->out, "abc", 3));
+	EXPECT_EQ(2, put(self->out, "de", 2));
+	EXPECT_EQ(3, get(self->in, got, sizeof(got)));
+	EXPECT_EQ(2, get(self->in, got, sizeof(got)));
+	EXPECT_EQ(-EAGAIN, get(self->in, got, sizeof(got)));
+}
+
+TEST_F(stage, too_small_leaves_it)
+{
+	char got[100], text[100];
+	int i;
+
+	memset(text, 'x', sizeof(text));
+	EXPECT_EQ(3, put(self->out, "abc", 3));
+	EXPECT_EQ(100, put(self->out, text, 100));
+	EXPECT_EQ(-EMSGSIZE, get(self->in, got, 2));
+	EXPECT_EQ(-EMSGSIZE, get(self->in, got, 0));
+	EXPECT_STATE("t", BOTH, .ready = 2, .buffers = 1, .redelivered = 2);
+	EXPECT_EQ(3, get(self->in, got, 3));
+	EXPECT_EQ(0, memcmp(got, "abc", 3));
+	for (i = 0; i < 10; i++)
+		EXPECT_EQ(-EMSGSIZE, get(self->in, got, 99));
+	EXPECT_EQ(100, get(self->in, got, 100));
+	EXPECT_STATE("t", BOTH, .redelivered = 12);
+}
+
+TEST_F(stage, bad_addresses)
+{
+	char got[100], text[100] = "x";
+
+	EXPECT_EQ(-EFAULT, put(self->out, (void *)8, 5));
+	EXPECT_EQ(-EFAULT, put(self->out, (void *)8, 4096));
+	EXPECT_STATE("t", .producers = 1);
+	EXPECT_EQ(5, put(self->out, "hello", 5));
+	EXPECT_EQ(100, put(self->out, text, 100));
+	EXPECT_EQ(-EFAULT, get(self->in, (void *)8, 100));
+	EXPECT_STATE("t", BOTH, .ready = 2, .buffers = 1, .redelivered = 1);
+	EXPECT_EQ(5, get(self->in, got, 100));
+	EXPECT_EQ(-EFAULT, get(self->in, (void *)8, 100));
+	EXPECT_EQ(100, get(self->in, got, 100));
+	EXPECT_STATE("t", BOTH, .redelivered = 2);
+}
+
+/* A descriptor is one thing or the other, decided by its first use. */
+TEST_F(stage, one_role)
+{
+	int fd = stage_open("t", O_RDWR | O_NONBLOCK);
+	char got[10];
+
+	EXPECT_EQ(-EBADF, get(self->out, got, sizeof(got)));
+	EXPECT_EQ(-EBADF, put(self->in, "x", 1));
+	EXPECT_EQ(1, put(fd, "x", 1));
+	EXPECT_EQ(-EBADF, get(fd, got, sizeof(got)));
+	EXPECT_STATE("t", .producers = 1, .ready = 1);
+	close(fd);
+	fd = stage_open("t", O_RDWR | O_NONBLOCK);
+	EXPECT_EQ(1, get(fd, got, sizeof(got)));
+	EXPECT_EQ(-EBADF, put(fd, "x", 1));
+	EXPECT_STATE("t", .consumers = 1, .deaths = 1);
+	close(fd);
+}
+
+TEST_F(stage, full)
+{
+	char text[100] = "x", got[100];
+	int i;
+
+	for (i = 0; i < (int)NSLOTS; i++)
+		ASSERT_EQ(1, put(self->out, "x", 1));
+	EXPECT_EQ(-EAGAIN, put(self->out, "x", 1));
+	EXPECT_STATE("t", .producers = 1, .ready = NSLOTS);
+	EXPECT_EQ(-EAGAIN, put(self->out, text, 100));
+	EXPECT_STATE("t", .producers = 1, .ready = NSLOTS);
+	EXPECT_EQ(1, get(self->in, got, sizeof(got)));
+	EXPECT_EQ(100, put(self->out, text, 100));
+	EXPECT_STATE("t", BOTH, .ready = NSLOTS, .buffers = 1);
+}
+
+TEST_F(stage, out_of_buffers)
+{
+	char text[100] = "x", got[100];
+
+	EXPECT_EQ(100, put(self->out, text, 100));
+	EXPECT_EQ(100, put(self->out, text, 100));
+	EXPECT_EQ(-EAGAIN, put(self->out, text, 100));
+	EXPECT_EQ(1, put(self->out, text, 1));
+	EXPECT_STATE("t", .producers = 1, .ready = 3, .buffers = 2);
+	EXPECT_EQ(100, get(self->in, got, sizeof(got)));
+	EXPECT_EQ(100, put(self->out, text, 100));
+	EXPECT_STATE("t", BOTH, .ready = 3, .buffers = 2);
+}
+
+/* Nothing seeks, and nothing is at an offset. */
+TEST_F(stage, no_offsets)
+{
+	EXPECT_EQ(-1, lseek(self->out, 0, SEEK_SET));
+	EXPECT_EQ(ESPIPE, errno);
+	EXPECT_EQ(-1, pwrite(self->out, "x", 1, 0));
+	EXPECT_EQ(ESPIPE, errno);
+}
+
+TEST_F(stage, blocking_read_is_woken)
+{
+	struct child c;
+	int i;
+
+	ASSERT_GE(child_start(&c), 0);
+	if (!c.pid) {
+		int fd = stage_open("t", O_RDONLY);
+		char got[10];
+
+		for (i = 0; i < 5; i++) {
+			CHILD_EXPECT(read(fd, got, sizeof(got)) == 3);
+			say(&c, (u64)got[0]);
+		}
+		_exit(0);
+	}
+	for (i = 0; i < 5; i++) {
+		sleep_ms(10);
+		EXPECT_EQ(3, put(self->out, "yes", 3));
+		EXPECT_EQ('y', hear(&c));
+	}
+	EXPECT_EQ(0, child_wait(&c));
+	AWAIT_STATE("t", SOON, .producers = 1, .deaths = 1);
+}
+
+TEST_F(stage, blocking_write_is_woken)
+{
+	struct child c;
+	char got[100];
+	int i;
+
+	ASSERT_GE(child_start(&c), 0);
+	if (!c.pid) {
+		int fd = stage_open("t", O_WRONLY);
+		char text[100] = "x";
+
+		for (i = 0; i < (int)NSLOTS + 3; i++)
+			CHILD_EXPECT(write(fd, "x", 1) == 1);
+		say(&c, 1);
+		for (i = 0; i < 5; i++)
+			CHILD_EXPECT(write(fd, text, 100) == 100);
+		say(&c, 2);
+		_exit(0);
+	}
+	AWAIT_STATE("t", SOON, .producers = 1, .ready = NSLOTS);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(1, get(self->in, got, sizeof(got)));
+	EXPECT_EQ(1, hear(&c));
+	for (i = 0; i < (int)NSLOTS; i++)
+		EXPECT_EQ(1, get(self->in, got, sizeof(got)));
+	AWAIT_STATE("t", SOON, BOTH, .ready = 2, .buffers = 2);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(100, get(self->in, got, sizeof(got)));
+	EXPECT_EQ(2, hear(&c));
+	EXPECT_EQ(0, child_wait(&c));
+}
+
+static void on_alarm(int sig)
+{
+}
+
+TEST_F(stage, signals)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	int fd = stage_open("t", O_RDONLY);
+	char got[10];
+
+	sigaction(SIGALRM, &sa, NULL);
+	alarm(1);
+	EXPECT_EQ(-EINTR, get(fd, got, sizeof(got)));
+	close(fd);
+}
+
+/* As in a shell. */
+TEST_F(stage, echo_and_cat)
+{
+	char line[20] = "";
+	FILE *f;
+
+	EXPECT_EQ(0, system("echo hello >" NODE "t && echo world >" NODE "t"));
+	EXPECT_STATE("t", .ready = 2, .deaths = 2);
+	f = popen("timeout 0.3 cat " NODE "t", "r");
+	ASSERT_NE(NULL, f);
+	EXPECT_NE(NULL, fgets(line, sizeof(line), f));
+	EXPECT_STREQ("hello\n", line);
+	EXPECT_NE(NULL, fgets(line, sizeof(line), f));
+	EXPECT_STREQ("world\n", line);
+	pclose(f);
+	AWAIT_STATE("t", SOON, .deaths = 3);
+}
+
+/* A kernel thread of execution at the mercy of who writes nonsense into the hint still sleeps. */
+TEST_F(stage, blocked_writer_can_be_killed)
+{
+	struct end liar;
+	struct child c;
+	u64 deadline;
+	int i;
+
+	for (i = 0; i < (int)NSLOTS; i++)
+		ASSERT_EQ(1, put(self->out, "x", 1));
+	ASSERT_EQ(0, end_make(&liar, "t", SLUICE_PRODUCER, 0));
+	ASSERT_GE(child_start(&c), 0);
+	if (!c.pid) {
+		int fd = stage_open("t", O_WRONLY);
+
+		say(&c, 1);
+		CHILD_EXPECT(write(fd, "x", 1) == 1);
+		_exit(0);
+	}
+	ASSERT_EQ(1, hear(&c));
+	for (deadline = now_ns() + 100 * MS; now_ns() < deadline;)
+		sl_store_release(&liar.control->tail, 0);
+	EXPECT_EQ(0, child_kill(&c));
+	end_close(&liar);
+}
+
+TEST_HARNESS_MAIN
