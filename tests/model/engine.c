@@ -70,8 +70,8 @@ u32 choose(u32 n)
 
 static const char *actor_name(u32 i)
 {
-	static const char *const names[] = { "-", "producer", "consumer", "stage", "timer", "writer",
-		"worker", "destroyer", "liar" };
+	static const char *const names[] = { "-", "producer", "consumer", "stage", "timer",
+		"writer", "worker", "destroyer", "liar" };
 	static char s[32];
 
 	snprintf(s, sizeof(s), "ep %u %s%s", i + 1, names[C->role[i].program],
@@ -351,51 +351,71 @@ static void grow_table(void)
 
 static void make_room(void)
 {
-	if ((u64)G.nstates * 3 >= E.mask * 2)
+	if ((u64)G.nstates * 4 >= E.mask * 3)
 		grow_table();
 	if (G.nstates < E.cap)
 		return;
-	E.cap = E.cap ? E.cap * 2 : 1 << 16;
-	E.parent = grow(E.parent, E.cap * sizeof(*E.parent));
-	E.how = grow(E.how, E.cap * sizeof(*E.how));
-	G.first_edge = grow(G.first_edge, ((size_t)E.cap + 1) * sizeof(*G.first_edge));
+	E.cap = E.cap ? E.cap + E.cap / 2 : 1 << 16;
+	E.parent = grow(E.parent, (size_t)E.cap * sizeof(*E.parent));
+	E.how = grow(E.how, (size_t)E.cap * sizeof(*E.how));
 	G.goal = grow(G.goal, E.cap);
+	if (!C->no_live)
+		G.first_edge = grow(G.first_edge, ((size_t)E.cap + 1) * sizeof(*G.first_edge));
 }
 
 /* ---------------------------------------------------------------- the queue --- */
 
-/* Bitmap of the words that are not zero, then those words. */
+/*
+ * Bitmap of the words that are not zero; of each of those a bitmap of the bytes
+ * that are not zero, and those bytes.
+ */
 static void push_state(void)
 {
 	const u64 *p = (const u64 *)S;
-	size_t n = state_bytes / 8, i, head = (n + 63) / 64;
-	u64 *to;
+	size_t n = state_bytes / 8, i, head = (n + 7) / 8;
+	u8 *bits, *to;
+	u64 v;
+	u32 b;
 
-	if (E.next_len + (n + head) * 8 > E.next_cap) {
-		E.next_cap = E.next_cap ? E.next_cap * 2 : 1 << 20;
+	if (E.next_len + head + n * 9 > E.next_cap) {
+		E.next_cap = E.next_cap ? E.next_cap + E.next_cap / 2 : 1 << 20;
 		E.next = grow(E.next, E.next_cap);
 	}
-	to = (u64 *)(E.next + E.next_len);
-	memset(to, 0, head * 8);
-	for (i = 0; i < n; i++)
-		if (p[i])
-			to[i / 64] |= 1ull << i % 64;
-	to += head;
-	for (i = 0; i < n; i++)
-		if (p[i])
-			*to++ = p[i];
-	E.next_len = (size_t)((u8 *)to - E.next);
+	bits = E.next + E.next_len;
+	memset(bits, 0, head);
+	to = bits + head;
+	for (i = 0; i < n; i++) {
+		u8 *mask = to;
+
+		if (!p[i])
+			continue;
+		bits[i / 8] |= (u8)(1u << i % 8);
+		to++;
+		*mask = 0;
+		for (v = p[i], b = 0; v; v >>= 8, b++)
+			if (v & 0xff) {
+				*mask |= (u8)(1u << b);
+				*to++ = (u8)v;
+			}
+	}
+	E.next_len = (size_t)(to - E.next);
 }
 
 static size_t pop_state(struct state *s, size_t at)
 {
 	u64 *p = (u64 *)s;
-	size_t n = state_bytes / 8, i, head = (n + 63) / 64;
-	const u64 *bits = (const u64 *)(E.now + at), *from = bits + head;
+	size_t n = state_bytes / 8, i, head = (n + 7) / 8;
+	const u8 *bits = E.now + at, *from = bits + head;
+	u32 mask;
 
-	for (i = 0; i < n; i++)
-		p[i] = bits[i / 64] >> i % 64 & 1 ? *from++ : 0;
-	return (size_t)((const u8 *)from - E.now);
+	for (i = 0; i < n; i++) {
+		p[i] = 0;
+		if (!(bits[i / 8] >> i % 8 & 1))
+			continue;
+		for (mask = *from++; mask; mask &= mask - 1)
+			p[i] |= (u64)*from++ << 8 * (u32)__builtin_ctz(mask);
+	}
+	return (size_t)(from - E.now);
 }
 
 static void swap_levels(void)
@@ -425,7 +445,7 @@ static bool is_fault(u16 m)
 static void add_edge(u32 to, u16 m, bool fault)
 {
 	if (G.nedges == E.edge_cap) {
-		E.edge_cap = E.edge_cap ? E.edge_cap * 2 : 1 << 18;
+		E.edge_cap = E.edge_cap ? E.edge_cap + E.edge_cap / 2 : 1 << 18;
 		G.edges = grow(G.edges, E.edge_cap * sizeof(*G.edges));
 	}
 	G.edges[G.nedges].to = to;
@@ -462,7 +482,8 @@ static bool expand(const struct state *from, u32 node, struct result *r, u32 *po
 	bool is_new;
 	u16 m;
 
-	G.first_edge[node] = G.nedges;
+	if (!C->no_live)
+		G.first_edge[node] = G.nedges;
 	for (actor = 0; actor < C->nactors; actor++)
 		for (kind = MOVE_STEP; kind <= MOVE_HANG; kind++)
 			for (n = 0, nchoices = 1; n < nchoices; n++) {
@@ -496,7 +517,8 @@ static bool expand(const struct state *from, u32 node, struct result *r, u32 *po
 						return false;
 					}
 				}
-				add_edge(to, m, fault);
+				if (!C->no_live)
+					add_edge(to, m, fault);
 			}
 	return true;
 }
@@ -530,7 +552,7 @@ static void engine_free(void)
 
 static u64 bytes_used(void)
 {
-	return (E.mask + 1) * sizeof(*E.table) + (u64)E.cap * 15 +
+	return (E.mask + 1) * sizeof(*E.table) + (u64)E.cap * (C->no_live ? 7 : 15) +
 	       E.edge_cap * sizeof(*G.edges) + E.now_cap + E.next_cap;
 }
 
@@ -563,11 +585,14 @@ static bool search(const struct options *o, struct result *r, struct state *from
 			return true;
 		if (o->verbose && !(r->depth % 10))
 			fprintf(stderr, "# %s: depth %llu, %u states, %.0f MB\n", C->name,
-				(unsigned long long)r->depth, G.nstates, (double)bytes_used() / 1e6);
+				(unsigned long long)r->depth, G.nstates,
+				(double)bytes_used() / 1e6);
 	}
 	r->complete = true;
+	if (C->no_live)
+		return true;
 	G.first_edge[G.nstates] = G.nedges;
-	if (o->no_live || check_liveness(&G, &node))
+	if (check_liveness(&G, &node))
 		return true;
 	r->replay = moves_to(node, -1);
 	return false;
@@ -610,7 +635,8 @@ static void print_actors(void)
 	u32 i;
 
 	for (i = 0; i < C->nactors; i++)
-		printf("# %s %s%s\n", actor_name(i), S->a[i].asleep ? "sleeps" : states[S->a[i].state],
+		printf("# %s %s%s\n", actor_name(i),
+		       S->a[i].asleep ? "sleeps" : states[S->a[i].state],
 		       S->a[i].woken ? ", but is woken" : "");
 }
 

@@ -176,7 +176,8 @@ int main(int argc, char **argv)
 	};
 	struct options o = { .max_states = 100000000, .max_bytes = 3000000000ull };
 	const struct mutant_info *m = NULL;
-	bool all = false, every_mutant = false;
+	bool all = false, every_mutant = false, no_live = false;
+	struct config *c;
 	struct mutant_info other;
 	int opt;
 
@@ -188,7 +189,7 @@ int main(int argc, char **argv)
 		case 'r': o.replay = optarg; break;
 		case 's': o.max_states = strtoull(optarg, NULL, 0); break;
 		case 'b': o.max_bytes = strtoull(optarg, NULL, 0) * 1000000; break;
-		case 'n': o.no_live = true; break;
+		case 'n': no_live = true; break;
 		case 'o': no_oracle = true; break;
 		case 'L': return list();
 		case 'v': o.verbose = true; break;
@@ -196,6 +197,8 @@ int main(int argc, char **argv)
 		default: fputs(usage, stderr); return 2;
 		}
 	}
+	for (c = configs; c->name && no_live; c++)
+		c->no_live = 1;
 	if (o.replay && optind + 1 != argc) {
 		fprintf(stderr, "slot-model: --replay needs the one configuration it belongs to\n");
 		return 2;

@@ -117,7 +117,7 @@ struct ghost {
 	u8	msg[MAX_RINGS][MAX_TICKETS];	/* message of the ticket */
 	u8	reserved[MAX_RINGS];		/* newest ticket given out + 1 (P3) */
 	u8	starts[MAX_RINGS][MAX_TICKETS];	/* claims whose work was begun */
-	u8	raised[MAX_RINGS];		/* a retry is in place, the generation not yet raised */
+	u8	raised[MAX_RINGS];		/* a retry is in place, the generation as it was */
 };
 
 struct state {
@@ -156,6 +156,7 @@ struct config {
 	u64	first;		/* ticket that the run starts with; ~0ull: last of all laps */
 	u8	only_long;	/* for check-long */
 	u8	coarse;		/* fewer scheduling points, see README.md */
+	u8	no_live;	/* too large for live.c; whoever is stuck is found all the same */
 	struct role role[MAX_ACTORS];
 	/* filled in by engine_setup() */
 	u8	nactors, nslots, nmem, stride, closes, queues;
@@ -180,7 +181,8 @@ struct config {
 	X(free_before_slot) X(publish_before_send) X(reap_not_held) X(reap_sent_any) \
 	X(reap_buffers_first) X(reap_sole_never) X(stale_frees) \
 	X(kernel_publishes_sole) X(sole_ends_early) X(closed_not_seen) \
-	X(reap_not_waiting) X(evict_no_zap) X(reap_not_writing) X(reap_not_claimed) X(unknown_owner) \
+	X(reap_not_waiting) X(evict_no_zap) X(reap_not_writing) X(reap_not_claimed) \
+	X(unknown_owner) \
 	X(fault_in_writing) X(wait_with_claim) X(queue_overtaken) X(queue_no_look) \
 	X(queue_dies) X(overwrite)
 
@@ -366,7 +368,7 @@ bool check_liveness(const struct graph *g, u32 *bad);
 
 struct options {
 	u64	max_states, max_bytes;
-	bool	verbose, no_oracle, no_live;
+	bool	verbose;
 	const char *replay;
 };
 

@@ -210,21 +210,22 @@ enum step kick(u32 what)
 	A->kernel = 1;
 	if (what & KICK_READY)
 		CALL(wake(WAIT_READY));
-	if (what & (KICK_ROOM | KICK_ACKED)) {
-		/* without the lock: the queue before what left it, see pump() */
-		STEP_IF(C->queues || C->tell);
-		A->y = MUT(kick_reads_sent_first) ? k->nsent : k->nq;
-		STEP_IF(C->queues || C->tell);
-		A->y += MUT(kick_reads_sent_first) ? k->nq : k->nsent;
-		if (A->y) {
-			STEP_WHEN(!peek(hint_at(H_LOCK)));
-			kernel_lock(H_LOCK);
-			CALL(pump());
-			CALL(tell());
-			kernel_unlock(H_LOCK);
-		}
-		A->y = 0;
+	/* a message may be on its way from queue to sent: the lock, not two counters, tells */
+	STEP_IF(C->queues);
+	A->y = what & KICK_ACKED || k->nq;
+	if (MUT(kick_reads_sent_first)) {
+		A->y = k->nsent;
+		STEP;
+		A->y += k->nq;
 	}
+	if (A->y) {
+		STEP_WHEN(!peek(hint_at(H_LOCK)));
+		kernel_lock(H_LOCK);
+		CALL(pump());
+		CALL(tell());
+		kernel_unlock(H_LOCK);
+	}
+	A->y = 0;
 	if (what & KICK_ROOM)
 		CALL(wake(WAIT_ROOM | WAIT_BUFFER));
 	A->kernel = 0;

@@ -91,7 +91,7 @@ enum step pump(void)
 		CALL(kernel_publish(true));
 		if (A->ret)
 			break;
-		/* into `sent' first, then out of the queue: kick() looks in the other order */
+		/* into `sent', then out of the queue: user space does not wait for the lock */
 		if (A->y && k->q[0].owner) {
 			STEP;
 			remember_sent(A->kt, k->q[0].owner);
