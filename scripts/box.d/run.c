@@ -28,7 +28,7 @@
 #define STATUS_FAULT	70	/* EX_SOFTWARE: the kernel inside misbehaved */
 #define STATUS_BOX	125	/* the box itself failed, the command did not run */
 #define LEAK_SECONDS	60	/* more of that for a search for leaks */
-#define STOP_SECONDS	20	/* from the command's end until the machine is off */
+#define STOP_SECONDS	60	/* from the command's end until the machine is off */
 #define GRACE_SECONDS	5	/* from SIGTERM or SIGHUP until the machine is ended */
 
 enum phase { BOOTING, RUNNING, STOPPING, FAILED };

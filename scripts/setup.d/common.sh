@@ -48,11 +48,13 @@ with_progress() {
 	local label=$1 expected=$2 log=$3 start=$SECONDS pid lines text every=1 next=0
 	shift 3
 	[ -t 2 ] || every=15
+	# In a process group of its own: an interrupted set-up must not leave its compilers behind.
+	set -m
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
-	# An interrupted set-up must not leave its compilers behind.
+	set +m
 	# shellcheck disable=SC2064
-	trap "kill $pid 2>/dev/null; wait $pid 2>/dev/null; exit 130" INT TERM HUP
+	trap "kill -- -$pid 2>/dev/null; wait $pid 2>/dev/null || true; exit 130" INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		if [ $((SECONDS - start)) -ge "$next" ]; then
 			text="$label: $((SECONDS - start)) s"
