@@ -41,7 +41,7 @@
 #define SPEC_MAX	(4u << 20)
 #define ARGS_MAX	4096
 #define END_SECONDS	30		/* for killed processes to end; a busy machine is slow */
-#define DRAIN_MS	200		/* for output that descendants of the command still hold open */
+#define DRAIN_MS	200		/* for output that is on its way through a terminal */
 #define CHANNEL_NAME	"sluice.box"	/* of the virtio port */
 
 static struct mux mux;
@@ -203,7 +203,7 @@ static void switch_root(void)
 	if (!file)
 		return;
 	if (fscanf(file, "%31s %63s %255s", type, source, options) != 3)
-		fail("/box-root of the initramfs is damaged: remove the box's initramfs from the cache");
+		fail("/box-root of the initramfs is damaged; remove box/ from the cache");
 	fclose(file);
 	mkdir("/root", 0755);
 	mount_or_fail(type, source, "/root", options);
@@ -372,7 +372,9 @@ static void start_command(void)
 		if (tty_streams & (1u << i)) {
 			/* Error output of a terminal comes with the output, in its order. */
 			theirs[i] = slave;
-			ours[i] = i == 2 && (tty_streams & 2) ? -1 : fcntl(master, F_DUPFD_CLOEXEC, 3);
+			ours[i] = -1;
+			if (i != 2 || !(tty_streams & 2))
+				ours[i] = fcntl(master, F_DUPFD_CLOEXEC, 3);
 			continue;
 		}
 		if (pipe2(pipefd, O_CLOEXEC))
@@ -438,8 +440,11 @@ static void drain(void)
 {
 	uint64_t goal[MUX_STREAMS] = { 0 };
 
-	for (int ms = 0; tty_streams && mux.stream[1].fd >= 0 && ms < DRAIN_MS && !mux.dead; ms += 10)
+	for (int ms = 0; tty_streams && ms < DRAIN_MS && !mux.dead; ms += 10) {
+		if (mux.stream[1].fd < 0)	/* the terminal is closed: all has come */
+			break;
 		mux_poll(&mux, -1, 10);
+	}
 	for (int i = 1; i < MUX_STREAMS; i++)
 		goal[i] = mux.stream[i].sent + source_waiting(&mux.stream[i]);
 	while (!mux.dead && !drained(goal))
@@ -479,7 +484,8 @@ static void end_processes(void)
 }
 
 /*
- * kmemleak reports only what is older than five seconds and did not change between two scans. What the kernel itself leaked at its start is forgotten before the command runs.
+ * kmemleak reports only what is older than five seconds and did not change between two scans.
+ * What the kernel itself leaked at its start is forgotten before the command runs.
  */
 static void search_leaks(bool before)
 {

@@ -69,8 +69,8 @@ static int map_count_raise(const struct keeper *keeper)
 		return lock;
 	if (access(MAP_COUNT, W_OK) || lock < 0 || dprintf(lock, "%-20ld\n", have) < 0 ||
 	    write_number(MAP_COUNT, keeper->map_count))
-		dprintf(2, "box: vm.max_map_count is %ld, and a process that touches much memory in the "
-			"box may hang; remedy: sysctl -w vm.max_map_count=%ld\n",
+		dprintf(2, "box: vm.max_map_count is %ld, and a process that touches much memory "
+			"in the box may hang; remedy: sysctl -w vm.max_map_count=%ld\n",
 			have, keeper->map_count);
 	else if (keeper->verbose)
 		dprintf(2, "box: vm.max_map_count raised from %ld to %ld until the last box ends\n",

@@ -157,7 +157,7 @@ static void sink_write(struct mux *mux, int nr)
 	size_t want = stream->tail - stream->head;
 	ssize_t len;
 
-	if (want > MUX_PAYLOAD)		/* a pipe that polls as ready takes so much without waiting */
+	if (want > MUX_PAYLOAD)		/* a ready pipe takes so much without waiting */
 		want = MUX_PAYLOAD;
 	len = write(stream->fd, stream->buf + stream->head, want);
 	if (len < 0 && (errno == EINTR || errno == EAGAIN))

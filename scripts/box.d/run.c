@@ -363,7 +363,8 @@ int main(int argc, char **argv)
 	sigfd = block_signals();
 	pid = keeper_start(&keeper, &life);
 	if (pid < 0 || sigfd < 0) {
-		fprintf(stderr, "box: starting the machine: %s\n", strerror(pid < 0 ? -pid : errno));
+		fprintf(stderr, "box: starting the machine: %s\n",
+			strerror(pid < 0 ? -pid : errno));
 		return STATUS_BOX;
 	}
 	close(sock[1]);

