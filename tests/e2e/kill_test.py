@@ -96,6 +96,22 @@ def test_prefill(p, tap, rng):
         check_same(tap, f"kill -9 {stage} during prefill: same text", want, lambda r=run: p.finish(r))
 
 
+def test_given_up(p, tap):
+    """A message that ends its daemon on every attempt is given up, and its client is told."""
+    run = p.start("The quick brown fox jumps over the lazy dog. " * 180, "--raw", "--tokens", "4")
+    for _ in range(p.show("encoder")["max_attempts"] - 1):
+        wait_until(lambda: p.show("encoder")["claimed"])
+        killed = p.signal("encoder")
+        wait_until(lambda old=killed: p.pid("encoder") != old)
+    try:
+        p.finish(run)
+        tap.ok(False, "a message that always kills is given up", "it was answered")
+    except RunFailed as e:
+        tap.ok("gave up" in e.stderr, "a message that always kills is given up", e)
+    check_same(tap, "and others are served", p.finish(p.start("Hi", "--tokens", "4")),
+               lambda: p.finish(p.start("Hi", "--tokens", "4")))
+
+
 def test_concurrent(p, tap, rng, rounds):
     """Three streams at once, and somebody is killed: each text as it is alone."""
     want = [p.finish(p.start(prompt, "--tokens", TOKENS)) for prompt in PROMPTS]
@@ -143,6 +159,7 @@ def main():
         test_several(p, tap, rng, want)
         test_again_and_again(p, tap, want)
         test_prefill(p, tap, rng)
+        test_given_up(p, tap)
         test_concurrent(p, tap, rng, max(2, args.rounds // 4))
         test_stopped(p, tap, want)
         healthy(p, tap, "in the end")
