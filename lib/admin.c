@@ -18,12 +18,11 @@ static int open_control(int mode)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		return __sluice_err(-ENOENT, SLUICE_DEV_CONTROL " is missing: load the module "
-				    "(insmod sluice.ko), or run this in scripts/box");
+		return __sluice_err(-ENOENT, SLUICE_NO_MODULE);
 	case EACCES:
 	case EPERM:
-		return __sluice_err(-EACCES, "no permission for " SLUICE_DEV_CONTROL ": run as root, "
-				    "or let its group or mode admit you");
+		return __sluice_err(-EACCES, "no permission for " SLUICE_DEV_CONTROL ": run as "
+				    "root, or let its group or mode admit you");
 	default:
 		return __sluice_err(-err, "cannot open " SLUICE_DEV_CONTROL ": %s", strerror(err));
 	}
@@ -39,11 +38,11 @@ static int control(int mode, unsigned long command, void *arg)
 	ret = ioctl(fd, command, arg) < 0 ? -errno : 0;
 	close(fd);
 	if (ret == -EACCES || ret == -EPERM)
-		return __sluice_err(-EACCES, SLUICE_DEV_CONTROL " refuses: only its owner and root may "
-				    "do that");
+		return __sluice_err(-EACCES, SLUICE_DEV_CONTROL " refuses: only its owner and root "
+				    "may do that");
 	if (ret == -ENOTTY)
-		return __sluice_err(-EPROTONOSUPPORT, "the loaded module does not know this command: "
-				    "install the same version of module and library");
+		return __sluice_err(-EPROTONOSUPPORT, "the loaded module does not know this "
+				    "command: install the same version of module and library");
 	return ret;
 }
 
@@ -76,15 +75,17 @@ static bool good_name(const char *name)
 static int explain_invalid(const struct sluice_create *c)
 {
 	if (!good_name(c->name))
-		return __sluice_err(-EINVAL, "stage '%s': a name is letters, digits, '.', '_' and '-', "
-				    "begins with a letter or digit, and is not 'control'", c->name);
+		return __sluice_err(-EINVAL, "stage '%s': a name is letters, digits, '.', '_' and "
+				    "'-', begins with a letter or digit, and is not 'control'",
+				    c->name);
 	if (c->nslots < SLUICE_MIN_SLOTS || c->nslots > SLUICE_MAX_SLOTS ||
 	    c->nslots & (c->nslots - 1))
-		return __sluice_err(-EINVAL, "stage '%s': %u slots; they are a power of two from %u to "
-				    "%u", c->name, c->nslots, SLUICE_MIN_SLOTS, SLUICE_MAX_SLOTS);
+		return __sluice_err(-EINVAL, "stage '%s': %u slots; they are a power of two from "
+				    "%u to %u", c->name, c->nslots, SLUICE_MIN_SLOTS,
+				    SLUICE_MAX_SLOTS);
 	if (c->nbufs > SLUICE_MAX_BUFFERS)
-		return __sluice_err(-EINVAL, "stage '%s': %u buffers; at most %u", c->name, c->nbufs,
-				    SLUICE_MAX_BUFFERS);
+		return __sluice_err(-EINVAL, "stage '%s': %u buffers; at most %u", c->name,
+				    c->nbufs, SLUICE_MAX_BUFFERS);
 	if (c->bufsize > SLUICE_MAX_BUFFER_SIZE || !c->nbufs != !c->bufsize)
 		return __sluice_err(-EINVAL, "stage '%s': %u buffers of %u bytes; both or neither, "
 				    "and at most %u bytes", c->name, c->nbufs, c->bufsize,
@@ -121,8 +122,9 @@ int sluice_create(const struct sluice_create *create)
 	case -ENOSPC:
 	case -EMFILE:
 	case -EDQUOT:
-		return __sluice_err(-ENOSPC, "stage '%s': over the module's limits; make it smaller, "
-				    "destroy others, or raise /sys/module/sluice/parameters/max_*",
+		return __sluice_err(-ENOSPC, "stage '%s': over the module's limits; make it "
+				    "smaller, destroy others, or raise "
+				    "/sys/module/sluice/parameters/max_*",
 				    c.name);
 	case -ENOMEM:
 		return __sluice_err(ret, "stage '%s': out of memory; make it smaller", c.name);
@@ -162,8 +164,8 @@ int sluice_destroy(const char *name, unsigned int drain_ms, unsigned int flags)
 				    "end them, or force it", name);
 	case -ETIMEDOUT:
 	case -EAGAIN:
-		return __sluice_err(ret, "stage '%s': it did not drain within %u ms; wait longer, or "
-				    "force it", name, drain_ms);
+		return __sluice_err(ret, "stage '%s': it did not drain within %u ms; wait longer, "
+				    "or force it", name, drain_ms);
 	case -EINTR:
 		return __sluice_err_lazy(ret, ERROR_INTERRUPTED, NULL);
 	case -EINVAL:

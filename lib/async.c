@@ -315,8 +315,9 @@ static int send_tracked(struct sluice_ep *ep, struct send_op *op, struct outgoin
 	if (ret)
 		return __sluice_err_lazy(ret, ERROR_CLOSED, ep);
 	if (!ep->uring)
-		return __sluice_err(-EOPNOTSUPP, "stage '%s': a sole producer learns of ACKs through "
-				    "io_uring only; attach without SLUICE_ATTACH_SOLE", ep->name);
+		return __sluice_err(-EOPNOTSUPP, "stage '%s': a sole producer learns of ACKs "
+				    "through io_uring only; attach without SLUICE_ATTACH_SOLE",
+				    ep->name);
 	op->arg.size = sizeof(op->arg);
 	op->arg.flags = SLUICE_SEND_TRACK;
 	op->arg.buf = SLUICE_NO_BUFFER;
@@ -481,8 +482,8 @@ static int sync_result(struct sluice_ep *ep, struct send_op *op)
 	if (ret == -EAGAIN)
 		return __sluice_err_lazy(ret, ERROR_QUEUE_FULL, ep);
 	if (ret)
-		return __sluice_err(ret, "stage '%s': the message was not acknowledged: %s", ep->name,
-				    strerror(-ret));
+		return __sluice_err(ret, "stage '%s': the message was not acknowledged: %s",
+				    ep->name, strerror(-ret));
 	return 0;
 }
 
@@ -519,8 +520,8 @@ int sluice_send_sync(struct sluice_ep *ep, const struct sluice_msg *msg, int64_t
 		pthread_mutex_unlock(&ctx->done_lock);
 		if (ret == -EINTR)
 			return __sluice_err_lazy(ret, ERROR_INTERRUPTED, ep);
-		return __sluice_err(-ETIME, "stage '%s': not acknowledged in the given time; it may "
-				    "still be", ep->name);
+		return __sluice_err(-ETIME, "stage '%s': not acknowledged in the given time; it "
+				    "may still be", ep->name);
 	}
 	return sync_result(ep, op);
 }

@@ -256,8 +256,8 @@ int sluice_nack(struct sluice_ep *ep, const struct sluice_msg *msg, int reason,
 		unsigned int delay_ms, unsigned int flags)
 {
 	if (reason < 0)
-		return __sluice_err(-EINVAL, "stage '%s': the reason of a nack is a positive errno, "
-				    "not %d", ep->name, reason);
+		return __sluice_err(-EINVAL, "stage '%s': the reason of a nack is a positive "
+				    "errno, not %d", ep->name, reason);
 	return fenced(ep, "nack", nack(ep, msg->ticket, msg->token, (u32)reason, delay_ms, flags));
 }
 

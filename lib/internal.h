@@ -34,6 +34,8 @@
 
 #define SLUICE_DEV_DIR		"/dev/sluice"
 #define SLUICE_DEV_CONTROL	SLUICE_DEV_DIR "/control"
+#define SLUICE_NO_MODULE	SLUICE_DEV_CONTROL " is missing: load the module " \
+				"(insmod sluice.ko), or run this in scripts/box"
 
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)

@@ -77,8 +77,8 @@ static int take_buffer(struct sluice_ep *ep, u32 *index, u64 deadline)
 	int ret;
 
 	if (unlikely(!ep->nbufs))
-		return __sluice_err(-ENOBUFS, "stage '%s': it has no payload buffers; a message may "
-				    "have %u bytes, or create it with --buffers", ep->name,
+		return __sluice_err(-ENOBUFS, "stage '%s': it has no payload buffers; a message "
+				    "may have %u bytes, or create it with --buffers", ep->name,
 				    SLUICE_INLINE_MAX);
 	ret = buffer_try(ep, index);
 	if (unlikely(ret == -EAGAIN && deadline != DEADLINE_NOW)) {
@@ -204,8 +204,8 @@ static int check_outgoing(struct sluice_ep *ep, const struct sluice_msg *msg)
 		return __sluice_err(-EINVAL, "stage '%s': buffer %u is not held by this endpoint "
 				    "(SLUICE_NO_BUFFER means none)", ep->name, msg->buffer);
 	if (unlikely(msg->len > ep->bufsize))
-		return __sluice_err(-EMSGSIZE, "stage '%s': %u bytes are more than its buffers have "
-				    "(%u)", ep->name, msg->len, ep->bufsize);
+		return __sluice_err(-EMSGSIZE, "stage '%s': %u bytes are more than its buffers "
+				    "have (%u)", ep->name, msg->len, ep->bufsize);
 	return 0;
 }
 
@@ -215,8 +215,8 @@ static int copy_to_buffer(struct sluice_ep *ep, const struct sluice_msg *msg, st
 	int ret;
 
 	if (ep->nbufs && msg->len > ep->bufsize)
-		return __sluice_err(-EMSGSIZE, "stage '%s': %u bytes are more than its buffers have "
-				    "(%u); create it with a larger --buffer-size", ep->name,
+		return __sluice_err(-EMSGSIZE, "stage '%s': %u bytes are more than its buffers "
+				    "have (%u); create it with a larger --buffer-size", ep->name,
 				    msg->len, ep->bufsize);
 	ret = take_buffer(ep, &out->buffer, deadline);
 	if (ret)
@@ -291,8 +291,8 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 		ep->ticket = ticket_add(t, 1, ep->order);
 		__atomic_store_n(&ep->control->tail, ep->ticket, __ATOMIC_RELAXED);
 	} else if (slot_publish(&slot->word, lap, ep->id) != SLOT_OK) {
-		return __sluice_err(-ESTALE, "stage '%s': the kernel took the slot back: it was held "
-				    "for longer than the write timeout", ep->name);
+		return __sluice_err(-ESTALE, "stage '%s': the kernel took the slot back: it was "
+				    "held for longer than the write timeout", ep->name);
 	}
 	count(&ep->count->messages, 1);
 	count(&ep->count->bytes, out->len);
@@ -526,7 +526,8 @@ int sluice_discard(struct sluice_ep *ep, struct sluice_msg *msg)
 		return 0;
 	}
 	if (slot_discard(&slot->word, ticket_lap(msg->ticket, ep->order), ep->id) != SLOT_OK)
-		return __sluice_err(-ESTALE, "stage '%s': the slot is not reserved by this endpoint",
+		return __sluice_err(-ESTALE,
+				    "stage '%s': the slot is not reserved by this endpoint",
 				    ep->name);
 	/* Consumers may pass it now, and the next lap has room. */
 	fence_after_cas();

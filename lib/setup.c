@@ -136,8 +136,7 @@ static int open_failed(const char *stage, const char *path)
 	switch (err) {
 	case ENOENT:
 		if (access(SLUICE_DEV_CONTROL, F_OK))
-			return __sluice_err(-ENOENT, SLUICE_DEV_CONTROL " is missing: load the "
-					    "module (insmod sluice.ko), or run this in scripts/box");
+			return __sluice_err(-ENOENT, SLUICE_NO_MODULE);
 		return __sluice_err(-ENOENT, "stage '%s': no such stage (%s); "
 				    "create it with: sluicectl create %s", stage, path, stage);
 	case EACCES:
@@ -146,11 +145,12 @@ static int open_failed(const char *stage, const char *path)
 			memset(&st, 0, sizeof(st));
 		return __sluice_err(-EACCES, "stage '%s': no permission for %s (mode %04o, owner "
 				    "%u:%u); run as its owner, or create it with another --mode, "
-				    "--uid or --gid", stage, path, st.st_mode & 07777, st.st_uid,
-				    st.st_gid);
+				    "--owner or --group", stage, path, st.st_mode & 07777,
+				    st.st_uid, st.st_gid);
 	case EMFILE:
 	case ENFILE:
-		return __sluice_err(-err, "stage '%s': too many open files; raise ulimit -n", stage);
+		return __sluice_err(-err, "stage '%s': too many open files; raise ulimit -n",
+				    stage);
 	default:
 		return __sluice_err(-err, "stage '%s': cannot open %s: %s", stage, path,
 				    strerror(err));
@@ -164,22 +164,26 @@ static int attach_failed(const char *stage, unsigned int flags)
 
 	switch (err) {
 	case EPROTONOSUPPORT:
+	case ENOTCONN:	/* a command of another size is another command, and we are not attached */
 		if (sluice_features(&f))
 			f.abi_version = 0;
-		return __sluice_err(-err, "stage '%s': this library speaks ABI %u, the loaded module "
-				    "ABI %u; install the same version of both", stage,
+		return __sluice_err(-EPROTONOSUPPORT, "stage '%s': this library speaks ABI %u, the loaded "
+				    "module ABI %u; install the same version of both", stage,
 				    SLUICE_ABI_VERSION, f.abi_version);
 	case EBUSY:
 		if (flags & SLUICE_ATTACH_SOLE)
-			return __sluice_err(-err, "stage '%s': another producer is attached, so none "
-					    "can be the only one; see sluicectl show %s", stage, stage);
-		return __sluice_err(-err, "stage '%s': it has a sole producer; see sluicectl show %s",
+			return __sluice_err(-err, "stage '%s': another producer is attached, so "
+					    "none can be the only one; see sluicectl show %s",
+					    stage, stage);
+		return __sluice_err(-err,
+				    "stage '%s': it has a sole producer; see sluicectl show %s",
 				    stage, stage);
 	case EUSERS:
-		return __sluice_err(-err, "stage '%s': all %u endpoints are taken; see sluicectl show "
-				    "%s", stage, SLUICE_MAX_ENDPOINTS, stage);
+		return __sluice_err(-err, "stage '%s': all %u endpoints are taken; see sluicectl "
+				    "show %s", stage, SLUICE_MAX_ENDPOINTS, stage);
 	case EPERM:
-		return __sluice_err(-err, "stage '%s': only the kernel may send to a dead-letter stage",
+		return __sluice_err(-err,
+				    "stage '%s': only the kernel may send to a dead-letter stage",
 				    stage);
 	case ENOTTY:
 		return __sluice_err(-err, "stage '%s': " SLUICE_DEV_DIR "/%s is not a stage", stage,
@@ -269,7 +273,8 @@ static int map_all(struct sluice_ep *ep, u32 index)
 failed:
 	ret = -errno;
 	unmap(ep);
-	return __sluice_err(ret, "stage '%s': cannot map its memory: %s%s", ep->name, strerror(-ret),
+	return __sluice_err(ret, "stage '%s': cannot map its memory: %s%s", ep->name,
+			    strerror(-ret),
 			    ret == -ENOMEM ? "; free some, or create it smaller" : "");
 }
 
@@ -284,6 +289,7 @@ static int open_and_attach(struct sluice_ep *ep, unsigned int flags)
 	char path[sizeof(SLUICE_DEV_DIR) + SLUICE_NAME_MAX];
 	int ret;
 
+	snprintf(a.name, sizeof(a.name), "%s", ep->name);
 	snprintf(path, sizeof(path), SLUICE_DEV_DIR "/%s", ep->name);
 	ep->fd = open(path, O_RDWR | O_CLOEXEC);
 	if (ep->fd < 0)

@@ -356,8 +356,8 @@ int __sluice_uring_park(struct sluice_ep *ep, u32 what, u64 deadline)
 	case -ESHUTDOWN:
 		return -ESHUTDOWN;
 	case -ENOTCONN:
-		return __sluice_err(-ENOTCONN, "stage '%s': the kernel put this endpoint out, or it was "
-				    "detached", ep->name);
+		return __sluice_err(-ENOTCONN, "stage '%s': the kernel put this endpoint out, or "
+				    "it was detached", ep->name);
 	default:
 		if (park->result >= 0)
 			return 0;

@@ -14,6 +14,11 @@
 
 #define PROBE_EVERY	16	/* waits between two spins that are not expected to pay */
 #define LOOKS_PER_CHECK	16	/* looks at the word between two looks at the clock */
+/*
+ * A context that never sleeps yields so rarely because the call may take longer (100 us in
+ * User-Mode Linux) than its partner's patience: then both would yield in turn for ever.
+ */
+#define YIELD_EVERY_NS	2000000ull
 #define EXPECT_MAX_NS	1000000ull
 #define EXPECT_SHARE	8	/* weight of one wait in the average: 1/8 */
 
@@ -120,10 +125,11 @@ static void learn(struct sluice_ep *ep, u64 waited, bool spun)
 static int spin(struct sluice_ep *ep, try_fn attempt, void *arg, u64 start, u64 deadline)
 {
 	struct sluice_ctx *ctx = ep->ctx;
-	u64 end = start + ctx->spin_ns;
+	bool never_sleep = ctx->flags & SLUICE_CTX_SPIN;
+	u64 bound = never_sleep ? YIELD_EVERY_NS : ctx->spin_ns, end = start + bound;
 	u32 looks;
 
-	if (ctx->flags & SLUICE_CTX_SPIN)
+	if (never_sleep)
 		sluice_flush(ctx);
 	for (looks = 1;; looks++) {
 		int ret = attempt(ep, arg);
@@ -141,11 +147,11 @@ static int spin(struct sluice_ep *ep, try_fn attempt, void *arg, u64 start, u64 
 			return -EAGAIN;
 		if (now < end)
 			continue;
-		if (!(ctx->flags & SLUICE_CTX_SPIN))
+		if (!never_sleep)
 			return -EAGAIN;
-		/* Never sleeps, but does not keep its only processor from the others either. */
+		/* Nor does it keep its processor from everybody else. */
 		sched_yield();
-		end = now + ctx->spin_ns;
+		end = now + bound;
 	}
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Description: attach checks version, role, descriptor and flags; one endpoint a descriptor */
+#include <stddef.h>
 #include <sys/resource.h>
 
 #include "kmod_common.h"
@@ -61,6 +62,30 @@ TEST_F(stage, outputs)
 	EXPECT_GE(a.control_bytes, NSLOTS * sizeof(struct sluice_slot));
 	EXPECT_EQ(2 * 8192, a.payload_bytes);
 	EXPECT_EQ(0, a.tail);
+	EXPECT_STATE("t", .producers = 1);
+}
+
+/* The stage that is meant, if one is named: a node's number may have been another's. */
+TEST_F(stage, names_the_stage)
+{
+	EXPECT_REFUSED(-ENOENT, .abi_version = 1, .role = 1, .name = "u");
+	EXPECT_REFUSED(-ENOENT, .abi_version = 1, .role = 1, .name = "tt");
+	EXPECT_EQ(0, attach_with(self->fd, (struct sluice_attach) {
+		.abi_version = 1, .role = 1, .name = "t",
+	}));
+	EXPECT_STATE("t", .producers = 1);
+}
+
+/* Programs of before there was a name: a shorter structure, and another command number. */
+TEST_F(stage, older_program)
+{
+	struct sluice_attach a = {
+		.size = offsetof(struct sluice_attach, name), .abi_version = 1, .role = 1,
+	};
+
+	memset(a.name, GARBAGE, sizeof(a.name));
+	EXPECT_EQ(0, ioctl(self->fd, _IOC(_IOC_READ | _IOC_WRITE, SLUICE_IOC_MAGIC, 0x20, a.size), &a));
+	EXPECT_EQ((char)GARBAGE, a.name[0]);
 	EXPECT_STATE("t", .producers = 1);
 }
 

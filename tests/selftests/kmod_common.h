@@ -218,6 +218,7 @@ static inline int attach_raw(int fd, u32 role, u32 flags, struct sluice_attach *
 	a->role = role;
 	a->flags = flags;
 	memset(a->reserved, 0, sizeof(a->reserved));
+	memset(a->name, 0, sizeof(a->name));
 	return call(fd, SLUICE_IOC_ATTACH, a);
 }
 

@@ -163,7 +163,7 @@ TEST_F(both, force)
 	struct end *in = &self->r.in, *out = &self->r.out;
 	struct sluice_send s = send_text("x", 0);
 	struct sluice_wait w = wait_for(in, SLUICE_WAIT_READY, 64);
-	u64 ticket, token, tag;
+	u64 ticket, token, tag = 0;
 	struct child c[3];
 	int i, res[3];
 

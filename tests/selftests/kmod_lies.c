@@ -116,6 +116,7 @@ TEST_F(both, strange_but_harmless)
 /* The tail hint says anything: the kernel's own writers still find the ring. */
 TEST_F(both, tail_hint)
 {
+	/* the last two are behind the kernel's own, modulo the bits of a ticket */
 	static const u64 tails[] = { 5, 63, 64, 1000, 1ull << 40, ~0ull, 1ull << 63 };
 	struct sluice_send s = send_text("x", SLUICE_SEND_ACCEPT);
 	unsigned int i;
@@ -125,7 +126,7 @@ TEST_F(both, tail_hint)
 		EXPECT_EQ(0, call(self->r.out.fd, SLUICE_IOC_SEND, &s));
 		EXPECT_EQ(0, end_take_text(&self->r.in, "x")) TH_LOG("tail %llu", tails[i]);
 	}
-	EXPECT_STATE("t", BOTH, .sends = ARRAY_SIZE(tails), .lies = 4);
+	EXPECT_STATE("t", BOTH, .sends = ARRAY_SIZE(tails), .lies = 5);
 }
 
 /* Buffer words: held by nobody, sent with a ticket of the past, or of no state. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: an asynchronous send completes when its message is acknowledged, or with the reason why not */
+/* Description: an asynchronous send completes on the ACK, or with the reason why there is none */
 #include "lib_ring.h"
 
 TEST_F(ring, completes_on_ack)

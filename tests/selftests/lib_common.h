@@ -59,8 +59,14 @@ static inline struct sluice_msg text(const char *s)
 	};
 }
 
-/* What a child found out, as its exit status: 0, or the line that failed. */
-#define CHILD_EXPECT(cond) do { if (!(cond)) _exit(__LINE__ & 0xff ? __LINE__ & 0xff : 1); } while (0)
+/* A child says what it did not find, and its exit status tells. */
+#define CHILD_EXPECT(cond) do {							\
+	if (!(cond)) {								\
+		fprintf(stderr, "# %s:%d: child: %s: %s\n", __FILE__, __LINE__,	\
+			#cond, sluice_error());					\
+		_exit(1);							\
+	}									\
+} while (0)
 
 static inline int child_status(pid_t pid)
 {

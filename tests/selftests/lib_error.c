@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: what goes wrong is an errno with one meaning and a line that names thing and remedy */
+/* Description: each failure is an errno of one meaning and a line with thing and remedy */
 #include <fcntl.h>
 #include <sys/stat.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: nonsense that another endpoint writes into a slot is not followed, and told to its sender */
+/* Description: nonsense that another endpoint writes into a slot is never followed */
 #include <stdint.h>
 
 #include "internal.h"

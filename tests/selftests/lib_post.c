@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: a posted message finds room in the kernel's queue, in order, and survives its sender */
+/* Description: a posted message waits in the kernel's queue, in order, and survives its sender */
 #include "lib_common.h"
 
 #define QUEUE	16u

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: nack, renew, time-outs and detaching give a message to somebody else, and fence who had it */
+/* Description: nack, time-out and detach redeliver a message and fence who had it */
 #include "lib_common.h"
 
 FIXTURE(claims)

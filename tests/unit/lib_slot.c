@@ -31,7 +31,8 @@ static void test_word_fields(void **state)
 		}
 	}
 	/* a lap or attempt that is too large does not reach its neighbours */
-	assert_int_equal(slot_word(0, 0, 0, SLOT_FREE), slot_word(1ull << 36, 0x10000, 256, SLOT_FREE));
+	assert_int_equal(slot_word(0, 0, 0, SLOT_FREE),
+			 slot_word(1ull << 36, 0x10000, 256, SLOT_FREE));
 }
 
 static void test_tickets_wrap(void **state)
@@ -48,13 +49,12 @@ static void test_tickets_wrap(void **state)
 		assert_int_equal(last, ticket_of(SLOT_LAP_MASK, (u32)nslots - 1, order));
 		for (size_t i = 0; i < N(laps); i++) {
 			u64 t = ticket_of(laps[i], 5, order);
+			u64 next = ticket_add(t, (long long)nslots, order);
 
 			assert_int_equal(laps[i], ticket_lap(t, order));
 			assert_int_equal(5, ticket_index(t, order));
-			assert_int_equal(nslots, ticket_diff(ticket_add(t, (long long)nslots, order),
-							     t, order));
-			assert_int_equal(slot_lap(slot_free(laps[i] + 1)),
-					 ticket_lap(ticket_add(t, (long long)nslots, order), order));
+			assert_int_equal(nslots, ticket_diff(next, t, order));
+			assert_int_equal(slot_lap(slot_free(laps[i] + 1)), ticket_lap(next, order));
 		}
 	}
 }
@@ -93,7 +93,8 @@ static void test_look_and_room(void **state)
 			assert_int_equal(ROOM_USED, slot_room(slot_word(newer, 3, 1, s), lap));
 		}
 		/* no state of ours: nobody waits for it */
-		assert_int_equal(LOOK_PASS, slot_look(slot_word(lap, 0, 0, (enum slot_state)9), lap));
+		assert_int_equal(LOOK_PASS,
+				 slot_look(slot_word(lap, 0, 0, (enum slot_state)9), lap));
 	}
 }
 
@@ -132,7 +133,8 @@ static void test_transitions(void **state)
 		u64 from, to;
 	} rule[VERBS] = {
 		[RESERVE] = { slot_free(lap), slot_word(lap, 7, 0, SLOT_WRITING) },
-		[PUBLISH] = { slot_word(lap, 7, 0, SLOT_WRITING), slot_word(lap, 0, 0, SLOT_READY) },
+		[PUBLISH] = { slot_word(lap, 7, 0, SLOT_WRITING),
+			      slot_word(lap, 0, 0, SLOT_READY) },
 		[DISCARD] = { slot_word(lap, 7, 0, SLOT_WRITING), slot_free(other) },
 		[CLAIM] = { slot_word(lap, 0, 0, SLOT_READY), token },
 		[ACK] = { token, slot_free(other) },
