@@ -453,21 +453,40 @@ static bool ordered(const struct client_event *ev)
 	       (ev->type == CLIENT_END && ev->reason != MSG_REASON_CANCEL);
 }
 
-/* Keep it in its place among those that came early; copies are dropped. */
-static void hold_event(struct open_stream *s, struct event *e)
+/* Something between has been lost, whatever the reason: say so, rather than wait for ever. */
+static void give_up(struct event *e)
+{
+	static const char text[] = "replies of the pipeline are missing";
+
+	e->ev.type = CLIENT_ERROR;
+	e->ev.error = -EPROTO;
+	e->ev.error_stage = MSG_CLIENT;
+	e->ev.token = -1;
+	e->ev.text = text;
+	e->ev.text_len = sizeof(text) - 1;
+	e->ev.prompt_ids = NULL;
+}
+
+/*
+ * Keep it in its place among those that came early; copies are dropped. False when so many wait
+ * for an earlier one that it cannot be on its way any more.
+ */
+static bool hold_event(struct open_stream *s, struct event *e)
 {
 	struct event **link = &s->held;
 
+	if (s->n_held == HELD_MAX)
+		return false;
 	while (*link && (*link)->ev.index < e->ev.index)
 		link = &(*link)->next;
-	if (e->ev.index < s->next || (*link && (*link)->ev.index == e->ev.index) ||
-	    s->n_held == HELD_MAX) {
+	if (e->ev.index < s->next || (*link && (*link)->ev.index == e->ev.index)) {
 		free(e);
-		return;
+		return true;
 	}
 	e->next = *link;
 	*link = e;
 	s->n_held++;
+	return true;
 }
 
 static void deliver(struct client *c, struct open_stream *s, struct event *e,
@@ -509,12 +528,13 @@ static bool receive(struct client *c, const struct sluice_msg *m, struct client_
 		free(e);
 		return false;
 	}
-	if (!ordered(&e->ev)) {
-		deliver(c, s, e, ev);
-		return true;
+	if (ordered(&e->ev)) {
+		if (hold_event(s, e))
+			return deliver_held(c, ev);
+		give_up(e);
 	}
-	hold_event(s, e);
-	return deliver_held(c, ev);
+	deliver(c, s, e, ev);
+	return true;
 }
 
 static int64_t now_ns(void)
