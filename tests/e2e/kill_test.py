@@ -55,7 +55,7 @@ def healthy(p, tap, name):
     letters = {s: p.show(s)["dead_letters"] for s in STAGES}
     tap.equal(sum(letters.values()), 0, f"{name}: no dead letters")
     held = {s: p.show(s)["buffers_used"] for s in STAGES}
-    tap.ok(max(held.values()) <= 4, f"{name}: buffers are free again but for those in reserve", held)
+    tap.ok(max(held.values()) <= 4, f"{name}: buffers are free but for those in reserve", held)
 
 
 def test_each_stage(p, tap, rng, want, rounds):
@@ -93,7 +93,8 @@ def test_prefill(p, tap, rng):
         run = p.start(prompt, "--raw", "--tokens", "4")
         time.sleep(rng.uniform(0.05, 1.0))
         p.signal(stage)
-        check_same(tap, f"kill -9 {stage} during prefill: same text", want, lambda r=run: p.finish(r))
+        check_same(tap, f"kill -9 {stage} during prefill: same text", want,
+                   lambda r=run: p.finish(r))
 
 
 def test_given_up(p, tap):

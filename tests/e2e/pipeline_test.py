@@ -168,7 +168,8 @@ def malformed():
     for kind in ("PREFILL", "KV", "STEP", "HIDDEN", "TOKEN", "REBUILD"):
         yield f"{kind} with sizes near 2^32", KIND[kind], 2, \
             head(kind, 2, data=vector, n_tokens=0xffffffff, n_embd=0xffffffff)
-        yield f"{kind} that is longer than it says", KIND[kind], 2, head(kind, 2, data=vector) + b"x"
+        yield f"{kind} that is longer than it says", KIND[kind], 2, \
+            head(kind, 2, data=vector) + b"x"
         yield f"{kind} with another counter", KIND[kind], 9, head(kind, 2, data=vector)
         yield f"{kind} of another model", KIND[kind], 2, \
             head(kind, 2, n_embd=64, data=bytes(64 * 4 * (2 if kind == "PREFILL" else 1)))

@@ -324,7 +324,7 @@ static int send_first(struct client *c, enum msg_kind kind, uint64_t stream,
 	if (ret) {
 		sluice_buffer_drop(c->out, &buf);
 		return fail(ret, "the prompt has %zu bytes, the buffers of stage '%s' only %zu: "
-			    "shorten it, or recreate the stage with a larger bufsize", bytes,
+			    "shorten it, or recreate it with a larger buffer_size", bytes,
 			    c->stages[MSG_EMBEDDING], sluice_buffer_size(c->out));
 	}
 	if (r)

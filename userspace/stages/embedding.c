@@ -325,8 +325,8 @@ int main(int argc, char **argv)
 {
 	static const struct stage_ops ops = {
 		.self = MSG_EMBEDDING,
-		.summary = "First stage of a sluice pipeline: turns text into tokens and tokens into "
-			   "vectors.",
+		.summary = "First stage of a sluice pipeline: turns text into tokens, and tokens "
+			   "into vectors.",
 		.accepts = 1u << MSG_REQUEST | 1u << MSG_TOKEN | 1u << MSG_REBUILD |
 			   1u << MSG_CANCEL | 1u << MSG_FREE,
 		.outputs = 1u << MSG_ENCODER | 1u << MSG_DECODER | 1u << MSG_OUTPUT,

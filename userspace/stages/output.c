@@ -2,10 +2,10 @@
 /*
  * output.c - the last stage: hidden states to tokens, tokens to text
  *
- *	HIDDEN from decoder	logits, sampling, text		TEXT to the client, TOKEN to embedding
- *	  the answer is over					END to the client, FREE to embedding
- *	CANCEL from embedding					END to the client, FREE to embedding
- *	ERROR from any stage					ERROR to the client, FREE to embedding
+ *	HIDDEN from decoder	logits, sampling, text	TEXT to the client, TOKEN to embedding
+ *	  the answer is over				END to the client, FREE to embedding
+ *	CANCEL from embedding				END to the client, FREE to embedding
+ *	ERROR from any stage				ERROR to the client, FREE to embedding
  *
  * It alone writes to clients, so they see each stream in order. The token chosen is a function of
  * hidden state, parameters and counter, the text a function of the history: a copy of a message
@@ -370,7 +370,8 @@ int main(int argc, char **argv)
 {
 	static const struct stage_ops ops = {
 		.self = MSG_OUTPUT,
-		.summary = "Last stage of a sluice pipeline: chooses tokens and sends text to clients.",
+		.summary = "Last stage of a sluice pipeline: chooses tokens and sends text to "
+			   "clients.",
 		.accepts = 1u << MSG_HIDDEN | 1u << MSG_CANCEL | 1u << MSG_ERROR,
 		.outputs = 1u << MSG_EMBEDDING,
 		.batches = true,

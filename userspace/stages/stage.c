@@ -98,7 +98,7 @@ int stage_result(struct stage *st, struct stage_input *in, enum msg_stage to, en
 	}
 	put_buffer(st, to, &r->buf);
 	stage_error(st, in, EMSGSIZE, "a %s message of %u tokens needs more than the %zu bytes "
-		    "that a buffer of stage %s has: recreate it with a larger bufsize",
+		    "that a buffer of stage %s has: recreate it with a larger buffer_size",
 		    msg_kind_name(kind), n_tokens, sluice_buffer_size(st->out[to]),
 		    sluice_stage_name(st->out[to]));
 	return ret;

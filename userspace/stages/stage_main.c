@@ -85,7 +85,7 @@ int stage_need(struct stage *st, enum msg_stage to, size_t bytes, struct model_e
 	if (bytes && bytes <= sluice_buffer_size(ep) && sluice_hints(ep)->nbufs)
 		return 0;
 	return model_fail(err, EMSGSIZE, "stage %s has buffers of %zu bytes, this model with "
-			  "--ctx %u needs %zu: set its bufsize in the pipeline file, or lower --ctx",
+			  "--ctx %u needs %zu: raise its buffer_size, or lower --ctx",
 			  sluice_stage_name(ep), sluice_buffer_size(ep), st->opt.n_ctx, bytes);
 }
 
@@ -101,9 +101,9 @@ static void usage(const struct stage_ops *ops, FILE *f)
 		"      --chunk N           tokens that prefill computes at once (256)\n"
 		"      --batch N           streams that a decode step computes at once (8)\n"
 		"      --embedding NAME, --encoder NAME, --decoder NAME, --output NAME\n"
-		"                          names of the rings (embedding, encoder, decoder, output)\n"
+		"                          names of the rings, if others than these words\n"
 		"      --cpu N             run on this processor only\n"
-		"      --spin-us N         wait actively for at most so long before sleeping (50)\n"
+		"      --spin-us N         wait actively so long before sleeping, at most (50)\n"
 		"      --no-uring          poll and ioctl only\n"
 		"  -v, --verbose           one line for every unusual event of a stream\n"
 		"  -h, --help\n\n"
