@@ -163,13 +163,15 @@ static int attach_failed(const char *stage, unsigned int flags)
 	struct sluice_features f;
 
 	switch (err) {
+	case ENOENT:	/* destroyed, and its number given to another, while it was opened */
+		return __sluice_err(-err, "stage '%s': no such stage any more", stage);
 	case EPROTONOSUPPORT:
 	case ENOTCONN:	/* a command of another size is another command, and we are not attached */
 		if (sluice_features(&f))
 			f.abi_version = 0;
-		return __sluice_err(-EPROTONOSUPPORT, "stage '%s': this library speaks ABI %u, the loaded "
-				    "module ABI %u; install the same version of both", stage,
-				    SLUICE_ABI_VERSION, f.abi_version);
+		return __sluice_err(-EPROTONOSUPPORT, "stage '%s': this library speaks ABI %u, the "
+				    "loaded module ABI %u; install the same version of both",
+				    stage, SLUICE_ABI_VERSION, f.abi_version);
 	case EBUSY:
 		if (flags & SLUICE_ATTACH_SOLE)
 			return __sluice_err(-err, "stage '%s': another producer is attached, so "
