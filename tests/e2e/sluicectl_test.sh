@@ -9,7 +9,7 @@
 #	scripts/box --kind tcg --kernel 6.1 -- tests/e2e/sluicectl_test.sh
 #
 # Inserts the module if it is not there. MODEL=FILE is SmolLM2-135M-Instruct.Q4_1.gguf, if it is not
-# the one of scripts/setup; without it, and in QEMU, no model is asked.
+# the one of scripts/setup; with MODEL=none, and in QEMU, no model is asked.
 
 set -u
 tree=$(cd "$(dirname "$0")/../.." && pwd)
@@ -21,6 +21,7 @@ if [ ! -e /dev/sluice/control ] && [ -z "${SLUICE_BOX:-}" ]; then
 fi
 MODEL=${MODEL:-$("$tree/scripts/setup" --print model 2>/dev/null)}
 patience=1
+[ "$MODEL" != none ] || MODEL=
 case ${SLUICE_BOX:-} in
 tcg) patience=10 MODEL= ;;	# a processor in software
 esac
