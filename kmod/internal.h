@@ -34,6 +34,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/rcupdate.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -209,6 +210,7 @@ struct sl_waiter {
 	struct task_struct	*task;
 	struct sluice_wait	wait;
 	unsigned long		deadline;	/* jiffies; uring on kernels that cannot cancel */
+	struct rcu_head		rcu;		/* of a command's waiter */
 	int			result;
 };
 
