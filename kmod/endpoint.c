@@ -137,7 +137,7 @@ static vm_fault_t sl_fault(struct vm_fault *vmf)
 	err = ep->evicted ? -EFAULT : vm_insert_page(vmf->vma, vmf->address & PAGE_MASK, page);
 	up_read(&ep->fault_lock);
 	if (!err || err == -EBUSY)
-		return VM_FAULT_NOPAGE;		/* there it is, or another thread's fault was faster */
+		return VM_FAULT_NOPAGE;		/* there already: another thread was faster */
 	return vmf_error(err);
 }
 

@@ -104,7 +104,7 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 		wait.generation = ep->generation;
 		ret = sl_wait(ep, &wait, -1);
 		if (!ret && signal_pending(current))
-			ret = -ERESTARTSYS;	/* words that change all the time would keep it here */
+			ret = -ERESTARTSYS;	/* words that change all the time */
 		if (ret)
 			break;
 	}
