@@ -8,6 +8,13 @@ top=$(cd "$(dirname "$0")/../.." && pwd -P)
 export O=${O:-$top/build}
 model=${MODEL:-$("$top/scripts/setup" --print model)}
 
-exec "$top/scripts/box" --kind uml --timeout "${BOX_TIMEOUT:-900}" -- \
+# BOX_KERNEL=uml (default), debug, or 6.1, 6.12, 7.2 under tcg; those want a small MODEL.
+kernel=${BOX_KERNEL:-uml}
+case $kernel in
+uml) box=(--kind uml) ;;
+debug) box=(--kind uml --kernel debug) ;;
+*) box=(--kind tcg --kernel "$kernel") ;;
+esac
+exec "$top/scripts/box" "${box[@]}" --timeout "${BOX_TIMEOUT:-900}" -- \
 	python3 "$top/tests/e2e/kill_test.py" --model "$model" \
-	--module "$("$top/scripts/build-kmod" --print uml)" "$@"
+	--module "$("$top/scripts/build-kmod" --print "$kernel")" "$@"
