@@ -17,7 +17,7 @@ KILL		?=
 MODEL		?=
 export PROMPT TOKENS RAW BOX KILL MODEL
 
-.PHONY: all help demo check kmod lib userspace tests install clean
+.PHONY: all help demo check perf-latency perf-model kmod lib userspace tests install clean
 
 all: lib userspace kmod
 
@@ -32,6 +32,16 @@ demo:
 ## make check           set up everything, run the tests; the last line is N passed, N failed, N skipped
 check:
 	@scripts/check
+
+## make check-SUITE     one suite, also the longer ones: check-debug (KASAN, lockdep), check-kernels
+##                      (stock 6.1, 6.12, 7.2), check-model-long, check-forward; scripts/check --help
+check-%:
+	@scripts/check $*
+
+## make perf-latency    64-byte round trips against floor, sockets and pipe, with a plot
+## make perf-model      tokens/s against one process and llama.cpp
+perf-latency perf-model:
+	@scripts/$@
 
 ## make kmod KVER=…     build the module for uml (default), 6.1, 6.12, 7.2, or KDIR=/path/to/headers
 kmod:
