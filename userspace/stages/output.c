@@ -234,46 +234,45 @@ static int reply_token(struct stage *st, struct stage_input *in, const struct ve
 	return send_reply(st, in, &r, index, d->text, o->ids);
 }
 
-/*
- * The reply first, then the token back into the loop, then the ack: whoever repeats this after a
- * death in between sends copies.
- */
-static void publish_token(struct stage *st, struct stage_input *in, int32_t token)
+/* The answer goes on: the token back into the loop, then the text to the client, then the ack. */
+static void publish_token(struct stage *st, struct stage_input *in, const struct verdict *d)
 {
 	const struct msg_head *h = &in->v.head;
 	struct output *o = st->priv;
 	struct stage_result r;
-	struct verdict d;
 	int ret;
 
-	memcpy(o->ids, in->v.tokens, h->n_tokens * sizeof(*o->ids));
-	if (judge(st, in, token, &d)) {
-		stage_refuse(st, in, "token id outside the vocabulary");
+	if (stage_result(st, in, MSG_EMBEDDING, MSG_TOKEN, h->n_tokens + 1, 0, &r))
 		return;
-	}
-	if (!d.over) {
-		if (stage_result(st, in, MSG_EMBEDDING, MSG_TOKEN, h->n_tokens + 1, 0, &r))
-			return;
-		r.w.tokens[h->n_tokens] = token;
-		r.w.head->n_hops = 0;	/* the next token's chain begins here */
-		r.hop = NULL;
-	}
+	r.w.tokens[h->n_tokens] = d->token;
+	r.w.head->n_hops = 0;	/* the next token's chain begins here */
+	r.hop = NULL;
 	if (!stage_holds(st, in)) {
-		if (!d.over)
-			stage_drop(st, &r);
+		stage_drop(st, &r);
 		return;
 	}
-	ret = reply_token(st, in, &d);
-	if (ret && !d.over)
-		stage_drop(st, &r);
+	if (stage_publish(st, in, &r, h->n_tokens + 1, 1))
+		return;
+	ret = reply_token(st, in, d);
 	if (ret) {
 		lost_client(st, in, ret);
-	} else if (d.over) {
-		end_stream(st, in);
-	} else if (!stage_publish(st, in, &r, h->n_tokens + 1, 1)) {
-		streams_get(o->streams, in->m.stream)->done = h->n_tokens;
-		stage_ack(st, in);
+		return;
 	}
+	streams_get(o->streams, in->m.stream)->done = h->n_tokens;
+	stage_ack(st, in);
+}
+
+static void publish_last(struct stage *st, struct stage_input *in, const struct verdict *d)
+{
+	int ret;
+
+	if (!stage_holds(st, in))
+		return;
+	ret = reply_token(st, in, d);
+	if (ret)
+		lost_client(st, in, ret);
+	else
+		end_stream(st, in);
 }
 
 static void choose(struct stage *st, struct stage_input *in, const float *logits)
@@ -285,12 +284,18 @@ static void choose(struct stage *st, struct stage_input *in, const float *logits
 		.seed = h->seed,
 	};
 	int32_t token = sampler_sample(o->sampler, &p, h->n_tokens - h->n_prompt, logits);
+	struct verdict d;
 
+	memcpy(o->ids, in->v.tokens, h->n_tokens * sizeof(*o->ids));
 	if (token < 0)
 		stage_error(st, in, EDOM, "the model gave no finite logit for token %u: the file "
 			    "may be damaged", h->n_tokens);
+	else if (judge(st, in, token, &d))
+		stage_refuse(st, in, "token id outside the vocabulary");
+	else if (d.over)
+		publish_last(st, in, &d);
 	else
-		publish_token(st, in, token);
+		publish_token(st, in, &d);
 }
 
 /* Not of a stream that is over, not a copy, not of another model, not for nobody. */
