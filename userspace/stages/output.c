@@ -285,13 +285,19 @@ static void choose(struct stage *st, struct stage_input *in, const float *logits
 	};
 	int32_t token = sampler_sample(o->sampler, &p, h->n_tokens - h->n_prompt, logits);
 	struct verdict d;
+	int ret;
 
-	memcpy(o->ids, in->v.tokens, h->n_tokens * sizeof(*o->ids));
-	if (token < 0)
+	if (token < 0) {
 		stage_error(st, in, EDOM, "the model gave no finite logit for token %u: the file "
 			    "may be damaged", h->n_tokens);
-	else if (judge(st, in, token, &d))
+		return;
+	}
+	memcpy(o->ids, in->v.tokens, h->n_tokens * sizeof(*o->ids));
+	ret = judge(st, in, token, &d);
+	if (ret == -EINVAL)
 		stage_refuse(st, in, "token id outside the vocabulary");
+	else if (ret)
+		stage_error(st, in, -ret, "no memory for the text of %u tokens", h->n_tokens);
 	else if (d.over)
 		publish_last(st, in, &d);
 	else
