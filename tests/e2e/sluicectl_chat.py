@@ -9,6 +9,7 @@ Exit status 0 if all went as it should; else one line on stderr says what did no
 import os
 import pty
 import select
+import signal
 import sys
 import time
 
@@ -36,12 +37,25 @@ class Chat:
         text, deadline = "", time.monotonic() + seconds
         while not condition(text):
             piece = self.read(0.2)
-            if piece is None or time.monotonic() > deadline:
-                sys.exit(f"sluicectl chat: no {what}; it said: {text!r}")
+            if piece is None:
+                sys.exit(f"sluicectl chat: it ended before {what}; it said: {text!r}")
+            if time.monotonic() > deadline:
+                sys.exit(f"sluicectl chat: no {what} in {seconds} s; it said: {text!r}")
             text += piece
         return text
 
+    def expect_end(self, seconds):
+        """Read until the end; True if it does not come in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.read(0.2) is None:
+                return False
+        return True
+
     def type(self, text):
+        # The prompt comes a moment before the editor takes the terminal over: what is typed in
+        # between is echoed twice, and a Ctrl-C in between drops it.
+        time.sleep(0.5)
         os.write(self.fd, text.encode())
 
     def answer(self, what):
@@ -61,10 +75,11 @@ def main():
     second = chat.answer("second answer")
     if "Berlin" not in second:   # a capital is only known from the first question
         sys.exit(f"sluicectl chat: the conversation was forgotten: {second!r}")
-    chat.type("Tell me a very long story about a dragon.\n")
-    chat.expect("begin of the story", lambda t: len(t.split("\n", 1)[-1]) > 40)
+    question = "Tell me a very long story about a dragon."
+    chat.type(question + "\n")
+    chat.expect("begin of the story", lambda t: len(t.replace(question, "").strip()) > 40)
     begun = time.monotonic()
-    chat.type("\x03")
+    os.write(chat.fd, b"\x03")
     chat.expect("prompt after Ctrl-C in an answer", lambda t: t.rstrip(" ").endswith("\n>"))
     if time.monotonic() - begun > 10:
         sys.exit("sluicectl chat: Ctrl-C took more than ten seconds")
@@ -73,8 +88,9 @@ def main():
     chat.type("\x03")
     chat.expect("prompt", lambda t: t.endswith("> "))
     chat.type("\x04")
-    while chat.read(10):
-        pass
+    if chat.expect_end(10):
+        os.kill(chat.pid, signal.SIGKILL)
+        sys.exit("sluicectl chat: Ctrl-D does not end it")
     status = os.waitstatus_to_exitcode(os.waitpid(chat.pid, 0)[1])
     if status:
         sys.exit(f"sluicectl chat: Ctrl-D ended it with status {status}")

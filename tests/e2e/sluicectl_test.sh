@@ -663,6 +663,11 @@ test_model() {
 	check "the same seed gives the same text" [ "$out" = "$first" ]
 	try sluicectl run --raw --tokens 24 --stop 'metropolis' --json 'Once upon a time'
 	check "--stop ends before the text" json '.finish_reason == "stop" and (.text | test("metropolis") | not)'
+	SECONDS=0
+	try sh -c "sluicectl run --ignore-eos --tokens 1500 'A story.' | head -c 20"
+	check "a reader that goes away stops the answer" [ "$SECONDS" -lt 15 ]
+	try sh -c "sluicectl run 'A story.' >/dev/full"
+	check "an answer that cannot be written out" fails 1 "standard output: No space left"
 	seq 4000 >"$work/long"
 	try sh -c "sluicectl run - <'$work/long'"
 	check "a prompt longer than the context" fails 1 "embedding.*tokens, the context 2048"

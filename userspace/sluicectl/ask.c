@@ -227,8 +227,7 @@ static void cancel(struct ask *ask, uint64_t stream)
 	}
 }
 
-static int wait_for_end(struct ask *ask, uint64_t stream,
-			void (*on_event)(const struct client_event *ev, void *data), void *data)
+static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event, void *data)
 {
 	struct client_event ev;
 	bool told = false;
@@ -248,13 +247,16 @@ static int wait_for_end(struct ask *ask, uint64_t stream,
 			return client_failed(err);
 		if (ev.type == CLIENT_ERROR)
 			return failed(&ev);
-		on_event(&ev, data);
+		if (!on_event(&ev, data)) {
+			if (ev.type != CLIENT_END)
+				cancel(ask, stream);
+			return CTL_FAILED;
+		}
 	} while (ev.type != CLIENT_END);
 	return CTL_OK;
 }
 
-int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, void *data),
-	       void *data)
+int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data)
 {
 	struct client_request *r = &ask->request;
 	uint64_t stream;

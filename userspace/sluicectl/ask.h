@@ -61,15 +61,17 @@ bool ask_interrupted(void);
 /** ask_terminated() - was there a SIGTERM or SIGHUP? Then close and leave: the reply stage goes */
 bool ask_terminated(void);
 
+/** ask_event_fn - one CLIENT_TEXT or the CLIENT_END; false: stop, the answer cannot be used */
+typedef bool ask_event_fn(const struct client_event *ev, void *data);
+
 /**
  * ask_answer() - send the request and hand out its events
- * @on_event:	called for each CLIENT_TEXT and for CLIENT_END
  *
  * Return: CTL_OK, CTL_INTERRUPTED after a SIGINT (the stream was cancelled, its end was waited
- * for), CTL_TIMEOUT or another exit status after the error was printed.
+ * for), CTL_FAILED when @on_event said so (cancelled, too), CTL_TIMEOUT or another exit status after
+ * the error was printed.
  */
-int ask_answer(struct ask *ask, void (*on_event)(const struct client_event *ev, void *data),
-	       void *data);
+int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data);
 
 /** ask_check_utf8() - a prompt must be UTF-8 and not empty: CTL_OK, or CTL_USAGE and an error */
 int ask_check_utf8(const char *text, size_t len);

@@ -146,14 +146,14 @@ static void drop_turns(struct chat *chat, size_t keep)
 		free((char *)chat->turns[--chat->nturns].content);
 }
 
-static void on_event(const struct client_event *ev, void *data)
+static bool on_event(const struct client_event *ev, void *data)
 {
 	struct chat *chat = data;
 
 	client_stats_add(chat->timing, ev);
 	fwrite(ev->text, 1, ev->text_len, chat->answer);
 	fwrite(ev->text, 1, ev->text_len, stdout);
-	fflush(stdout);
+	return ctl_flush();
 }
 
 /* One question and its answer; a cut answer stays in the conversation as far as it came. */

@@ -117,7 +117,7 @@ static int read_prompt(struct run_args *args)
 	return CTL_OK;
 }
 
-static void on_event(const struct client_event *ev, void *data)
+static bool on_event(const struct client_event *ev, void *data)
 {
 	struct run_args *args = data;
 
@@ -129,10 +129,10 @@ static void on_event(const struct client_event *ev, void *data)
 	args->end = *ev;
 	if (args->json) {
 		fwrite(ev->text, 1, ev->text_len, args->text_stream);
-		return;
+		return true;
 	}
 	fwrite(ev->text, 1, ev->text_len, stdout);
-	fflush(stdout);
+	return ctl_flush();
 }
 
 static struct json_object *hops_json(const struct client_stats *timing)

@@ -180,9 +180,7 @@ int main(int argc, char **argv)
 	if (!cmd)
 		return unknown(argv[1]);
 	status = cmd->run(cmd, argc - 1, argv + 1);
-	if (fflush(stdout) && errno != EPIPE && status == CTL_OK) {
-		ctl_error("standard output: %s", strerror(errno));
+	if (status == CTL_OK && !ctl_flush())
 		status = CTL_FAILED;
-	}
 	return status;
 }

@@ -133,6 +133,18 @@ const char *ctl_suggest(const char *word, const char *const *list)
 	return found;
 }
 
+bool ctl_flush(void)
+{
+	static bool told;
+
+	if (!fflush(stdout) && !ferror(stdout))
+		return true;
+	if (!told && errno != EPIPE)
+		ctl_error("standard output: %s", strerror(errno));
+	told = true;
+	return false;
+}
+
 void ctl_print_json(struct json_object *object)
 {
 	int layout = isatty(STDOUT_FILENO) ? JSON_C_TO_STRING_PRETTY : JSON_C_TO_STRING_PLAIN;

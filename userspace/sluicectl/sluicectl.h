@@ -92,6 +92,9 @@ int ctl_check_module(void);
 /** ctl_suggest() - the entry of a NULL-terminated list that @word may be a typo of, or NULL */
 const char *ctl_suggest(const char *word, const char *const *list);
 
+/** ctl_flush() - flush stdout; false after an error, which is printed unless a pipe just ended */
+bool ctl_flush(void);
+
 /** ctl_print_json() - print and free an object: one line, or for people on a terminal several */
 void ctl_print_json(struct json_object *object);
 
