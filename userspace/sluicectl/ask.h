@@ -68,8 +68,8 @@ typedef bool ask_event_fn(const struct client_event *ev, void *data);
  * ask_answer() - send the request and hand out its events
  *
  * Return: CTL_OK, CTL_INTERRUPTED after a SIGINT (the stream was cancelled, its end was waited
- * for), CTL_FAILED when @on_event said so (cancelled, too), CTL_TIMEOUT or another exit status after
- * the error was printed.
+ * for), CTL_FAILED when @on_event said so (cancelled, too), CTL_TIMEOUT or another exit status
+ * after the error was printed.
  */
 int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data);
 
