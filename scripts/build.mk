@@ -37,4 +37,6 @@ $(O)/%.o: $(ROOT)/%.c | $(UAPI)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The first rule above is not what a plain make means.
+.DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
