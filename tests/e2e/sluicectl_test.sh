@@ -581,8 +581,14 @@ test_supervisor_killed() {
 test_never_ready() {
 	sed '12s/t.one}/t.nope}/' "$work/p.toml" >"$work/bad.toml"
 	try sluicectl up "$work/bad.toml" --detach
-	check "a daemon that always dies" fails_loudly 1 "'t.one': 'sluicectl' exited with status 4 3 times before it was ready"
+	check "a daemon that refuses to start" fails_loudly 1 "'t.one': 'sluicectl' exited with status 4 before it was ready"
 	check "leaves no stage" [ ! -e /dev/sluice/t.one ]
+	sed '12s/= .*/= ["sh", "-c", "echo try >>$work\/tries; kill -KILL $$"]/; '"s|\$work|$work|" \
+		"$work/p.toml" >"$work/bad.toml"
+	rm -f "$work/tries"
+	try sluicectl up "$work/bad.toml" --detach
+	check "a daemon that is always killed" fails_loudly 1 "'t.one': 'sh' killed by signal 9 .* before it was ready"
+	check "was tried three times" [ "$(wc -l <"$work/tries")" -ge 3 ]
 	sed '4s/20s/300ms/; 12s/= .*/= ["sleep", "100"]/' "$work/p.toml" >"$work/bad.toml"
 	try sluicectl up "$work/bad.toml"
 	check "a daemon that never attaches is named" fails_loudly 7 "'t.one' replica 0 did not attach within 300 ms"

@@ -357,15 +357,19 @@ static bool wants_restart(const struct daemon *d, bool success)
 	       (d->stage->restart == RESTART_ON_FAILURE && !success);
 }
 
-static void restart(struct daemon *d, const char *what)
+/*
+ * @refused: it ended by itself and has said why. Before it was ever ready the next one would say
+ * the same; one that was killed gets another try.
+ */
+static void restart(struct daemon *d, const char *what, bool refused)
 {
 	struct supervisor *s = d->supervisor;
 	uint64_t delay = backoff(d);
 
-	if (!s->ready && !d->ready && d->failures >= MAX_EARLY_DEATHS) {
+	if (!s->ready && !d->ready && (refused || d->failures >= MAX_EARLY_DEATHS)) {
 		say(d, "%s, given up", what);
-		ctl_error("stage '%s': '%s' %s %u times before it was ready; see what it said",
-			  d->stage->create.name, d->stage->command[0], what, d->failures);
+		ctl_error("stage '%s': '%s' %s before it was ready; see what it said",
+			  d->stage->create.name, d->stage->command[0], what);
 		d->state = DAEMON_FINISHED;
 		stop(s, CTL_FAILED);
 		return;
@@ -395,7 +399,7 @@ static int on_death(sd_event_source *source, const siginfo_t *info, void *data)
 		say(d, "%s", what);
 		drain_next(s);
 	} else if (wants_restart(d, success)) {
-		restart(d, what);
+		restart(d, what, info->si_code == CLD_EXITED && !success);
 	} else {
 		say(d, "%s, finished", what);
 		if (!success)
