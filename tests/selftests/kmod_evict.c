@@ -4,7 +4,7 @@
 
 #include "kmod_process.h"
 
-#define TIMEOUT	200u		/* ms */
+#define TIMEOUT	scaled(200)	/* ms */
 #define SOON	scaled(3000)
 
 FIXTURE(both)

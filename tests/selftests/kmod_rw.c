@@ -245,12 +245,13 @@ TEST_F(stage, signals)
 /* As in a shell. */
 TEST_F(stage, echo_and_cat)
 {
-	char line[20] = "";
+	char line[20] = "", command[80];
 	FILE *f;
 
 	EXPECT_EQ(0, system("echo hello >" NODE "t && echo world >" NODE "t"));
 	EXPECT_STATE("t", .ready = 2, .deaths = 2);
-	f = popen("timeout 0.3 cat " NODE "t", "r");
+	snprintf(command, sizeof(command), "timeout %g cat " NODE "t", scaled(300) / 1000.0);
+	f = popen(command, "r");
 	ASSERT_NE(NULL, f);
 	EXPECT_NE(NULL, fgets(line, sizeof(line), f));
 	EXPECT_STREQ("hello\n", line);

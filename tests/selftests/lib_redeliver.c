@@ -165,6 +165,7 @@ TEST_F(claims, discard_is_passed)
 TEST_F(claims, sleeper_gets_redelivery)
 {
 	struct sluice_msg m = text("x"), got;
+	siginfo_t si;
 	pid_t pid;
 	int i;
 
@@ -187,7 +188,8 @@ TEST_F(claims, sleeper_gets_redelivery)
 		/* the third one is given back by dying */
 		kill(getpid(), SIGKILL);
 	}
-	sleep_ms(50);
+	/* dead, but not waited for yet */
+	ASSERT_EQ(0, waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT));
 	ASSERT_EQ(0, sluice_claim(self->one, &got, 5 * SECOND)) TH_LOG("%s", sluice_error());
 	EXPECT_EQ(2, got.attempt);
 	EXPECT_EQ(0, sluice_ack(self->one, &got));
