@@ -202,6 +202,9 @@ static int sl_uring_send(struct sl_endpoint *ep, struct io_uring_cmd *cmd, unsig
 	memcpy(&arg, sl_sqe_cmd(cmd), sizeof(arg));
 	if (arg.reserved)
 		return -EINVAL;
+	/* as in sl_uring_wait(): a worker does not show that its process execs */
+	if (!SL_HAS_CANCEL && current->flags & PF_IO_WORKER)
+		return -EAGAIN;
 	err = sl_copy_struct(&a, sizeof(a), u64_to_user_ptr(arg.addr));
 	return err ?: sl_send(ep, &a, cmd, flags);
 }

@@ -293,6 +293,7 @@ int sl_poll_look(struct sl_endpoint *ep, const struct sluice_wait *wait);
  * @owner:	endpoint id
  * @accept:	the sender was answered at acceptance
  * @cmd:	to be completed, or NULL: nobody waits any more
+ * @task:	who submitted @cmd; held while there is one
  * @waiter:	task of SLUICE_IOC_SEND, or NULL
  */
 struct sl_send {
@@ -303,6 +304,7 @@ struct sl_send {
 	u32			owner;
 	bool			accept;
 	struct io_uring_cmd	*cmd;
+	struct task_struct	*task;
 	struct completion	*waiter;
 	int			*result;
 };
@@ -310,6 +312,7 @@ struct sl_send {
 int sl_send(struct sl_endpoint *ep, const struct sluice_send *arg, struct io_uring_cmd *cmd,
 	    unsigned int issue_flags);
 void sl_send_cancel(struct sl_stage *s, struct io_uring_cmd *cmd);
+void sl_send_leavers(struct sl_stage *s);
 void sl_send_orphan(struct sl_endpoint *ep);
 void sl_queue_pump(struct sl_stage *s);
 void sl_queue_check(struct sl_stage *s);

@@ -18,8 +18,10 @@
 /* Tells whoever waits, if anybody still does; the message goes its way. */
 static void sl_send_tell(struct sl_send *e, int result)
 {
-	if (e->cmd)
+	if (e->cmd) {
 		sl_uring_complete(e->cmd, result);
+		put_task_struct(e->task);
+	}
 	e->cmd = NULL;
 	if (e->result)
 		*e->result = result;
@@ -167,6 +169,24 @@ void sl_send_orphan(struct sl_endpoint *ep)
 			sl_send_forget(s, e, -ECANCELED);
 }
 
+/**
+ * sl_send_leavers() - commands that nothing can cancel, of tasks that exit or exec (6.1)
+ *
+ * Without it an exec, which cannot be killed meanwhile, waits for the ACK.
+ */
+void sl_send_leavers(struct sl_stage *s)
+{
+	struct sl_send *e, *next;
+
+	lockdep_assert_held(&s->lock);
+	list_for_each_entry_safe(e, next, &s->sent, list)
+		if (e->cmd && sl_task_leaves(e->task))
+			sl_send_forget(s, e, -ECANCELED);
+	list_for_each_entry_safe(e, next, &s->queue, list)
+		if (e->cmd && sl_task_leaves(e->task))
+			sl_send_forget(s, e, -ECANCELED);
+}
+
 static struct sl_send *sl_send_find(struct sl_stage *s, const struct io_uring_cmd *cmd)
 {
 	struct sl_send *e;
@@ -238,6 +258,14 @@ static int sl_send_payload(struct sl_endpoint *ep, const struct sluice_send *arg
 	return err;
 }
 
+/* One that never was on a list; its command is completed by who submitted it. */
+static void sl_send_discard(struct sl_send *e)
+{
+	if (e->cmd)
+		put_task_struct(e->task);
+	kfree(e);
+}
+
 /* May it be accepted? On 0 its buffer is the kernel's. */
 static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m)
 {
@@ -270,7 +298,7 @@ static int sl_send_enqueue(struct sl_endpoint *ep, struct sl_send *e)
 
 	lockdep_assert_held(&s->lock);
 	if (err) {
-		kfree(e);
+		sl_send_discard(e);
 		return err;
 	}
 	list_add_tail(&e->list, &s->queue);
@@ -298,7 +326,7 @@ static int sl_send_track(struct sl_endpoint *ep, struct sl_send *e, u64 ticket)
 
 	lockdep_assert_held(&s->lock);
 	if (err) {
-		kfree(e);
+		sl_send_discard(e);
 		return err;
 	}
 	e->ticket = ticket & ticket_mask(s->order);
@@ -390,8 +418,11 @@ int sl_send(struct sl_endpoint *ep, const struct sluice_send *arg, struct io_uri
 		e->waiter = &done;
 		e->result = &result;
 	}
-	if (e->cmd)
+	if (e->cmd) {
+		e->task = current;
+		get_task_struct(current);
 		io_uring_cmd_mark_cancelable(cmd, issue_flags);
+	}
 	mutex_lock(&s->lock);
 	err = track ? sl_send_track(ep, e, arg->ticket) : sl_send_enqueue(ep, e);
 	mutex_unlock(&s->lock);

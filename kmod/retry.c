@@ -193,6 +193,9 @@ static unsigned long sl_tick_period(const struct sl_stage *s)
 {
 	u64 ns = min(s->ack_timeout_ns / 4, s->write_timeout_ns / 2);
 
+	/* exec waits for commands that cannot be cancelled, see sl_send_leavers() */
+	if (!SL_HAS_CANCEL)
+		ns = min_t(u64, ns, NSEC_PER_SEC);
 	return max_t(unsigned long, nsecs_to_jiffies(ns), 1);
 }
 
@@ -432,6 +435,8 @@ void sl_tick(struct work_struct *work)
 		sl_tick_slot(s, i, sl_slot_word(s, i), &t);
 	sl_queue_pump(s);
 	sl_queue_check(s);
+	if (!SL_HAS_CANCEL)
+		sl_send_leavers(s);
 	pinned = sl_reap_buffers(s, 0, &t.changed);
 	if (t.changed)
 		sl_generation(s);
