@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: a full dead-letter stage drops its oldest letter, or stops the lane until it is read */
+/* Description: a full dead-letter stage drops its oldest letter, or stops the lane */
 #include "kmod_process.h"
 #include "kmod_uring.h"
 

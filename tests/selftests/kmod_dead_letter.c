@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: a dead letter has head and payload, the kernel is its only writer, the sender is told */
+/* Description: a dead letter has head and payload, and its sender is told */
 #include "kmod_process.h"
 #include "kmod_uring.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: what a killed consumer had claimed is READY at once, and only its first is charged */
+/* Description: claims of a killed consumer are READY at once, and only the first is charged */
 #include "kmod_process.h"
 #include "kmod_uring.h"
 

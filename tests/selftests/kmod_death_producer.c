@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: what a killed producer was writing is discarded, its buffers come home, others go on */
+/* Description: a killed producer's message is discarded, its buffers come home, others go on */
 #include "kmod_process.h"
 #include "kmod_uring.h"
 
