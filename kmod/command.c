@@ -178,18 +178,20 @@ static int sl_uring_wait(struct sl_endpoint *ep, struct io_uring_cmd *cmd, unsig
 	w->cmd = cmd;
 	w->wait = wait;
 	w->deadline = jiffies + SL_PARK_MAX;
+	refcount_set(&w->refs, 2);
 	io_uring_cmd_mark_cancelable(cmd, flags);
 	err = sl_park(s, w);
 	if (err != -EIOCBQUEUED) {
 		kfree(w);
 		/* Returned, it would stay on io_uring's list of cancelable commands. */
 		sl_cmd_done(cmd, err, flags);
-		err = -EIOCBQUEUED;
-	} else if (READ_ONCE(ep->dead)) {
-		sl_cancel_wait(s, cmd);	/* it died before the waiter was on the list */
-	} else if (!SL_HAS_CANCEL) {
-		sl_tick_start(s);
+		return -EIOCBQUEUED;
 	}
+	sl_put_waiter(w);
+	if (READ_ONCE(ep->dead))
+		sl_cancel_wait(s, cmd);	/* it died before the waiter was on the list */
+	else if (!SL_HAS_CANCEL)
+		sl_tick_start(s);
 	return err;
 }
 

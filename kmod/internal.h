@@ -34,7 +34,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
-#include <linux/rcupdate.h>
+#include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -210,7 +210,7 @@ struct sl_waiter {
 	struct task_struct	*task;
 	struct sluice_wait	wait;
 	unsigned long		deadline;	/* jiffies; uring on kernels that cannot cancel */
-	struct rcu_head		rcu;		/* of a command's waiter */
+	refcount_t		refs;		/* of a command's: who parks it, who completes it */
 	int			result;
 };
 
@@ -274,6 +274,7 @@ bool sl_unpark(struct sl_stage *s, struct sl_waiter *w);
 void sl_wake(struct sl_stage *s, u32 what, int result);
 void sl_wake_endpoint(struct sl_endpoint *ep, int result);
 void sl_wake_expired(struct sl_stage *s);
+void sl_put_waiter(struct sl_waiter *w);
 bool sl_cancel_wait(struct sl_stage *s, struct io_uring_cmd *cmd);
 bool sl_parked_commands(struct sl_stage *s);
 bool sl_all_parked(struct sl_stage *s);

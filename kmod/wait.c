@@ -118,23 +118,24 @@ bool sl_wait_over(struct sl_stage *s, const struct sluice_wait *wait)
  */
 int sl_park(struct sl_stage *s, struct sl_waiter *w)
 {
-	const struct sluice_wait wait = w->wait;
-	bool look_again = false;
-
-	/* Once it is on the list a waker may complete a command's waiter, which frees it by RCU. */
-	rcu_read_lock();
 	/* queue ourselves */
 	sl_enlist(s, w);
 	smp_mb();	/* (D) */
-	/* check if there is something already; else sleep */
-	if (sl_wait_over(s, &wait))
-		/* unqueue */
-		look_again = sl_unpark(s, w);
-	rcu_read_unlock();
-	return look_again ? 0 : -EIOCBQUEUED;
+	/* check if there is something already */
+	if (!sl_wait_over(s, &w->wait))
+		return -EIOCBQUEUED;	/* sleep */
+	/* unqueue */
+	return sl_unpark(s, w) ? 0 : -EIOCBQUEUED;
 }
 
 /* ------------------------------------------------------------------ wake --- */
+
+/** sl_put_waiter() - of a command: who parks it looks at it after a waker may have completed it */
+void sl_put_waiter(struct sl_waiter *w)
+{
+	if (refcount_dec_and_test(&w->refs))
+		kfree(w);
+}
 
 static void sl_complete_waiter(struct sl_stage *s, struct sl_waiter *w, int result)
 {
@@ -143,7 +144,7 @@ static void sl_complete_waiter(struct sl_stage *s, struct sl_waiter *w, int resu
 	switch (w->kind) {
 	case SL_WAIT_URING:
 		sl_uring_complete(w->cmd, result);
-		kfree_rcu(w, rcu);	/* sl_park() may be looking at it */
+		sl_put_waiter(w);
 		break;
 	case SL_WAIT_TASK:
 		task = w->task;
