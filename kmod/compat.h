@@ -11,6 +11,7 @@
 
 #include <linux/device.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/version.h>
 
 #if __has_include("linux/io_uring/cmd.h")
@@ -30,13 +31,20 @@
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
 #define SL_HAS_CANCEL		1
 #define SL_FEATURES		SLUICE_F_ALL
-#define sl_task_leaves(t)	false
+static inline bool sl_task_leaves(struct task_struct *t)
+{
+	return false;
+}
 #else
 #define SL_HAS_CANCEL		0
 #define SL_FEATURES		(SLUICE_F_ALL & ~SLUICE_F_CANCEL)
 #define IO_URING_F_CANCEL	0
 /* Exec waits for the commands of its task before anything of ours is told. */
-#define sl_task_leaves(t)	((t)->flags & PF_EXITING || (t)->in_execve)
+static inline bool sl_task_leaves(struct task_struct *t)
+{
+	return t->flags & PF_EXITING || t->in_execve;
+}
+
 static inline void io_uring_cmd_mark_cancelable(struct io_uring_cmd *cmd, unsigned int flags)
 {
 }
