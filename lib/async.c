@@ -19,7 +19,7 @@ struct send_worker {
 	pthread_t		thread;
 	pthread_mutex_t		lock;
 	pthread_cond_t		more;
-	struct send_list	todo;
+	struct send_list	pending;
 	bool			stop;
 };
 
@@ -130,9 +130,9 @@ static void *worker_main(void *arg)
 		ssize_t ignored;
 		int ret;
 
-		while (!w->todo.head && !w->stop)
+		while (!w->pending.head && !w->stop)
 			pthread_cond_wait(&w->more, &w->lock);
-		op = list_pop(&w->todo);
+		op = list_pop(&w->pending);
 		if (!op)
 			break;
 		pthread_mutex_unlock(&w->lock);
@@ -161,7 +161,7 @@ static int worker_start(struct sluice_ep *ep)
 		return __sluice_err(-ENOMEM, "stage '%s': out of memory", ep->name);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->more, NULL);
-	list_init(&w->todo);
+	list_init(&w->pending);
 	ep->worker = w;
 	/* The application's signals are for its own threads. */
 	sigfillset(&all);
@@ -203,7 +203,7 @@ static int worker_send(struct sluice_ep *ep, struct send_op *op)
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&ep->worker->lock);
-	list_add(&ep->worker->todo, op);
+	list_add(&ep->worker->pending, op);
 	pthread_cond_signal(&ep->worker->more);
 	pthread_mutex_unlock(&ep->worker->lock);
 	return 0;

@@ -15,10 +15,10 @@
 static bool check_reach(const struct graph *g, u32 *bad)
 {
 	u64 *start = calloc((size_t)g->nstates + 2, sizeof(*start)), e;
-	u32 *from = malloc((g->nedges + 1) * sizeof(*from)), *todo, n = 0, i;
+	u32 *from = malloc((g->nedges + 1) * sizeof(*from)), *frontier, n = 0, i;
 
-	todo = malloc(((size_t)g->nstates + 1) * sizeof(*todo));
-	if (!start || !from || !todo) {
+	frontier = malloc(((size_t)g->nstates + 1) * sizeof(*frontier));
+	if (!start || !from || !frontier) {
 		fprintf(stderr, "model: no memory for the liveness check; use --no-live\n");
 		exit(1);
 	}
@@ -34,19 +34,19 @@ static bool check_reach(const struct graph *g, u32 *bad)
 	/* start[i] is now where i + 1 used to start */
 	for (i = 0; i < g->nstates; i++)
 		if (g->goal[i])
-			todo[n++] = i;
+			frontier[n++] = i;
 	while (n) {
-		u32 at = todo[--n];
+		u32 at = frontier[--n];
 
 		for (e = at ? start[at - 1] : 0; e < start[at]; e++)
 			if (!g->goal[from[e]]) {
 				g->goal[from[e]] = 1;
-				todo[n++] = from[e];
+				frontier[n++] = from[e];
 			}
 	}
 	free(start);
 	free(from);
-	free(todo);
+	free(frontier);
 	for (i = 0; i < g->nstates && g->goal[i]; i++)
 		;
 	if (i == g->nstates)
@@ -66,11 +66,11 @@ static bool spins(u32 actor)
 /* Takes away states without a step of @actor into others that are left; a rest is a circle. */
 static bool check_alone(const struct graph *g, u32 actor, u32 *bad)
 {
-	u32 *in = calloc((size_t)g->nstates + 1, sizeof(*in)), *todo, n = 0, i, left = g->nstates;
+	u32 *in = calloc((size_t)g->nstates + 1, sizeof(*in)), *frontier, n = 0, i, left = g->nstates;
 	u64 e;
 
-	todo = malloc(((size_t)g->nstates + 1) * sizeof(*todo));
-	if (!in || !todo) {
+	frontier = malloc(((size_t)g->nstates + 1) * sizeof(*frontier));
+	if (!in || !frontier) {
 		fprintf(stderr, "model: no memory for the liveness check; use --no-live\n");
 		exit(1);
 	}
@@ -79,20 +79,20 @@ static bool check_alone(const struct graph *g, u32 actor, u32 *bad)
 			in[g->edges[e].to]++;
 	for (i = 0; i < g->nstates; i++)
 		if (!in[i])
-			todo[n++] = i;
+			frontier[n++] = i;
 	while (n) {
-		u32 at = todo[--n];
+		u32 at = frontier[--n];
 
 		left--;
 		for (e = g->first_edge[at]; e < g->first_edge[at + 1]; e++)
 			if ((g->edges[e].actor & 15) == actor && !g->edges[e].fault &&
 			    !--in[g->edges[e].to])
-				todo[n++] = g->edges[e].to;
+				frontier[n++] = g->edges[e].to;
 	}
 	for (i = 0; left && i < g->nstates && !in[i]; i++)
 		;
 	free(in);
-	free(todo);
+	free(frontier);
 	if (!left)
 		return true;
 	model_fail("spins: endpoint %u can go round in circles while nobody else moves", actor + 1);
