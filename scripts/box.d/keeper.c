@@ -90,7 +90,8 @@ static void map_count_restore(int lock)
 	close(lock);
 }
 
-static pid_t parent_of(const char *pid)
+/* Parent of the process whose number is @pid, or -1. */
+pid_t parent_of(const char *pid)
 {
 	char path[64], buf[512], *end;
 	ssize_t len;

@@ -21,6 +21,7 @@ struct keeper {
 	bool verbose;
 };
 
+pid_t parent_of(const char *pid);
 pid_t keeper_start(struct keeper *keeper, int *life);
 
 #endif

@@ -22,6 +22,7 @@
 
 #include "keeper.h"
 #include "mux.h"
+#include "pin.h"
 #include "verdict.h"
 
 #define STATUS_TIMEOUT	124	/* as timeout(1) */
@@ -35,7 +36,7 @@ enum phase { BOOTING, RUNNING, STOPPING, FAILED };
 
 static struct {
 	const char *faults, *known, *log_path, *judge_path;
-	int boot_seconds, run_seconds;
+	int boot_seconds, run_seconds, pin_cpus;
 	char *machine[128];
 	int nmachine;
 	char *spec;
@@ -43,6 +44,7 @@ static struct {
 } opt = { .boot_seconds = 60 };
 
 static struct mux mux;
+static pid_t keeper_pid;
 static enum phase phase = BOOTING;
 static double deadline;		/* 0: none */
 static int status = STATUS_BOX;
@@ -142,10 +144,21 @@ static void send_orders(void)
 	mux_send(&mux, MUX_GO, 0, NULL, 0);
 }
 
+/* Before the command starts: its processes inherit where they are. */
+static void pin(void)
+{
+	int err = opt.pin_cpus ? pin_machine(keeper_pid, opt.pin_cpus) : 0;
+
+	if (err)
+		fprintf(stderr, "box: --pin does not work here (%s): figures will scatter\n",
+			strerror(-err));
+}
+
 static void control(struct mux *m, const struct mux_frame *frame, const char *data)
 {
 	switch (frame->type) {
 	case MUX_HELLO:
+		pin();
 		send_orders();
 		break;
 	case MUX_STARTED:
@@ -289,7 +302,7 @@ static void parse_options(int argc, char **argv, struct keeper *keeper)
 		{ "log", 1, NULL, 'l' }, { "boot-timeout", 1, NULL, 'b' },
 		{ "timeout", 1, NULL, 't' }, { "map-lock", 1, NULL, 'M' },
 		{ "map-count", 1, NULL, 'C' }, { "verbose", 0, NULL, 'V' },
-		{ "leaks", 0, NULL, 'L' },
+		{ "leaks", 0, NULL, 'L' }, { "pin", 1, NULL, 'p' },
 		{ "judge", 1, NULL, 'j' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -316,6 +329,7 @@ static void parse_options(int argc, char **argv, struct keeper *keeper)
 		case 'M': keeper->map_lock = optarg; break;
 		case 'C': keeper->map_count = atol(optarg); break;
 		case 'L': spec_pair("leaks", "1"); stop_seconds += LEAK_SECONDS; break;
+		case 'p': opt.pin_cpus = atoi(optarg); break;
 		case 'V': keeper->verbose = true; break;
 		default: exit(STATUS_BOX);
 		}
@@ -343,7 +357,6 @@ int main(int argc, char **argv)
 {
 	struct keeper keeper = { .tty = -1, .machine = opt.machine };
 	int sock[2], life, sigfd, why;
-	pid_t pid;
 
 	parse_options(argc, argv, &keeper);
 	if (opt.judge_path)
@@ -361,10 +374,10 @@ int main(int argc, char **argv)
 	fcntl(keeper.log, F_SETFL, O_APPEND);
 	keeper.chan = sock[1];
 	sigfd = block_signals();
-	pid = keeper_start(&keeper, &life);
-	if (pid < 0 || sigfd < 0) {
+	keeper_pid = keeper_start(&keeper, &life);
+	if (keeper_pid < 0 || sigfd < 0) {
 		fprintf(stderr, "box: starting the machine: %s\n",
-			strerror(pid < 0 ? -pid : errno));
+			strerror(keeper_pid < 0 ? -keeper_pid : errno));
 		return STATUS_BOX;
 	}
 	close(sock[1]);
@@ -374,11 +387,11 @@ int main(int argc, char **argv)
 	mux_sink(&mux, 1, fcntl(1, F_DUPFD_CLOEXEC, 3));
 	mux_sink(&mux, 2, fcntl(2, F_DUPFD_CLOEXEC, 3));
 	set_deadline(opt.boot_seconds);
-	why = run(sigfd, pid);
+	why = run(sigfd, keeper_pid);
 	set_cooked();
 	if (why) {
 		close(life);
-		waitpid(pid, NULL, 0);
+		waitpid(keeper_pid, NULL, 0);
 	}
 	keep_log(keeper.log);
 	return judge(why, keeper.log);

@@ -55,6 +55,14 @@ int perf_parse_cpus(const char *text, int cpus[2]);
  */
 pid_t perf_fork(void);
 
+/**
+ * perf_fork_on() - perf_fork() a process that stays on processor @cpu
+ *
+ * The parent is there, too, while it forks: what the kernel sets up for a process (and in
+ * User-Mode Linux the host's process that stands for it) then belongs to that processor.
+ */
+pid_t perf_fork_on(int cpu);
+
 /** perf_pin() - keep the calling process on one processor */
 int perf_pin(int cpu);
 

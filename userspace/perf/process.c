@@ -29,6 +29,23 @@ int perf_signals_block(void)
 	return sigprocmask(SIG_BLOCK, &set, NULL) ? -errno : 0;
 }
 
+pid_t perf_fork_on(int cpu)
+{
+	cpu_set_t before;
+	pid_t pid;
+	int err;
+
+	if (sched_getaffinity(0, sizeof(before), &before))
+		return -errno;
+	err = perf_pin(cpu);
+	if (err)
+		return err;
+	pid = perf_fork();
+	if (pid > 0)
+		sched_setaffinity(0, sizeof(before), &before);
+	return pid;
+}
+
 pid_t perf_fork(void)
 {
 	pid_t parent = getpid(), pid;

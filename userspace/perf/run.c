@@ -60,9 +60,6 @@ static int play(struct peer_run *run, const struct run_settings *set, struct run
 	uint64_t before;
 	int err;
 
-	err = perf_pin(set->cpus[side]);
-	if (err)
-		return peer_fail(run, -err, "cannot run on processor %d", set->cpus[side]);
 	err = run->peer->open(run, side);
 	if (!err)
 		err = play_warmup(run, set, sh, side);
@@ -109,14 +106,15 @@ static int play_both(struct peer_run *run, const struct run_settings *set,
 	pid_t pids[2] = { 0, 0 };
 
 	for (int side = PING; side <= PONG; side++) {
-		pids[side] = perf_fork();
+		pids[side] = perf_fork_on(set->cpus[side]);
 		if (pids[side] == 0)
 			_exit(play(run, set, sh, side) ? PERF_EXIT_FAILED : 0);
 		if (pids[side] < 0) {
 			int err = pids[side];
 
 			perf_kill(pids, 2);
-			return peer_fail(run, -err, "cannot start a process");
+			return peer_fail(run, -err, "cannot start a process on processor %d",
+					 set->cpus[side]);
 		}
 	}
 	return perf_wait(pids, status, 2, set->timeout_s);
