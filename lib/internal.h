@@ -74,6 +74,7 @@ enum { PARK_MAIN, PARK_BUFFER, PARKS };
  * @recent:	buffers taken lately, the last one first
  * @nrecent:	how many
  * @reserved:	sole producer: between sluice_reserve() and sluice_publish()
+ * @published_at: ticks of the last publish
  * @expect_ns:	how long waits take, on average; decides whether spinning pays
  * @waits:	how many there were
  * @kicks:	SLUICE_KICK_* owed to the kernel
@@ -108,6 +109,7 @@ struct sluice_ep {
 	u32			commands;
 	bool			detached;
 	bool			uring;
+	u64			published_at;
 	u64			expect_ns;
 	u32			waits;
 	struct park		park[PARKS];
@@ -145,6 +147,20 @@ struct send_list {
 };
 
 /**
+ * struct early - whether to wake the reader of an answer before the answer is there (early.c)
+ * @ep:		where the last answer went
+ * @woken_at:	ticks when a sleep of this context ended
+ * @credit:	what quick answers earned and wake-ups in vain cost; positive: do it
+ * @armed:	the reader of @ep has been woken, or will be at our own wake-up
+ */
+struct early {
+	struct sluice_ep	*ep;
+	u64			woken_at;
+	int			credit;
+	bool			armed;
+};
+
+/**
  * struct sluice_ctx - one thread's way into the kernel
  * @enabled:	the ring is this thread's; it is so from its first use on
  * @intr_fd:	eventfd of sluice_interrupt()
@@ -164,6 +180,7 @@ struct sluice_ctx {
 	int			intr_fd;
 	bool			intr_armed;
 	u64			spin_ns;
+	struct early		early;
 	struct sluice_ep	*eps;
 	struct sluice_ep	*zombies;
 	struct sluice_ep	*kick_list;
@@ -217,6 +234,13 @@ static inline bool interrupted(const struct sluice_ctx *ctx)
 {
 	return __atomic_load_n(&ctx->interrupted, __ATOMIC_RELAXED);
 }
+
+/* ------------------------------------------------------------- early.c --- */
+
+void __sluice_early_woken(struct sluice_ctx *ctx);
+void __sluice_early_kicked(struct sluice_ep *ep);
+void __sluice_early_forget(struct sluice_ep *ep);
+struct sluice_ep *__sluice_early_for(struct sluice_ctx *ctx);
 
 /* ------------------------------------------------------------- uring.c --- */
 

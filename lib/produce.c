@@ -279,7 +279,7 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 	}
 	slot->stream = out->stream;
 	slot->counter = out->counter;
-	slot->time = sluice_ticks();
+	slot->time = ep->published_at = sluice_ticks();
 	slot->len = out->len;
 	slot->buf = out->buffer;
 	slot->kind = out->kind;

@@ -378,6 +378,7 @@ void sluice_detach(struct sluice_ep *ep)
 		return;
 	ctx = ep->ctx;
 	__sluice_forget_kicks(ep);
+	__sluice_early_forget(ep);
 	/*
 	 * With its last mapping the endpoint is gone: the kernel gives back what is held, hands
 	 * our claims to others and completes our parked commands. Those point to this structure,

@@ -19,7 +19,7 @@
 #define CLOCK_SLACK_NS	1000000ull
 
 /* What a completion is about: pointer and kind share user_data. */
-enum tag { TAG_NONE, TAG_WAIT, TAG_SEND, TAG_INTERRUPT, TAG_KICK, TAG_MASK = 7 };
+enum tag { TAG_NONE, TAG_WAIT, TAG_SEND, TAG_INTERRUPT, TAG_KICK, TAG_EARLY, TAG_MASK = 7 };
 
 static void set_tag(struct io_uring_sqe *sqe, const void *p, enum tag tag)
 {
@@ -102,20 +102,29 @@ static void interrupt_done(struct sluice_ctx *ctx)
 		__atomic_store_n(&ctx->interrupted, 1, __ATOMIC_SEQ_CST);
 }
 
+static void wait_done(struct park *park, int result)
+{
+	struct sluice_ep *ep = park->ep;
+
+	park->armed = false;
+	park->result = result;
+	ep->commands--;
+	__sluice_early_woken(ep->ctx);
+	__sluice_ep_put_zombie(ep);
+}
+
 static void dispatch(struct sluice_ctx *ctx, u64 user_data, int result)
 {
 	void *p = (void *)(uintptr_t)(user_data & ~(u64)TAG_MASK);
-	struct sluice_ep *ep;
-	struct park *park;
 
 	switch ((enum tag)(user_data & TAG_MASK)) {
 	case TAG_WAIT:
-		park = p;
-		ep = park->ep;
-		park->armed = false;
-		park->result = result;
-		ep->commands--;
-		__sluice_ep_put_zombie(ep);
+		wait_done(p, result);
+		break;
+	case TAG_EARLY:
+		/* Never started: the WAIT before it failed, and has said so itself. */
+		if (result != -ECANCELED)
+			wait_done(p, 0);
 		break;
 	case TAG_SEND:
 		__sluice_send_done(p, result);
@@ -308,6 +317,21 @@ int __sluice_uring_wait(struct sluice_ctx *ctx, u64 deadline)
 	}
 }
 
+/*
+ * When the WAIT succeeds, the kernel wakes the reader of @early, before it returns to us. The pair
+ * has one completion, that of its end: with the WAIT's own we might return before the kick.
+ */
+static void link_kick(struct io_uring_sqe *wait, struct sluice_ep *early, struct park *park)
+{
+	struct sluice_kick kick = { .what = SLUICE_KICK_READY };
+	struct io_uring_sqe *sqe = get_command(early, SLUICE_CMD_KICK, &kick, sizeof(kick));
+
+	if (!sqe)
+		return;
+	wait->flags |= IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+	set_tag(sqe, park, TAG_EARLY);
+}
+
 static int arm(struct sluice_ep *ep, struct park *park, u32 what)
 {
 	struct sluice_wait wait = {
@@ -315,13 +339,21 @@ static int arm(struct sluice_ep *ep, struct park *park, u32 what)
 		.generation = ep->generation,
 		.what = (__u16)what,
 	};
-	struct io_uring_sqe *sqe = get_command(ep, SLUICE_CMD_WAIT, &wait, sizeof(wait));
+	struct io_uring_sqe *sqe;
+	struct sluice_ep *early;
 
+	/* Room for both, or they would not be submitted together. */
+	if (io_uring_sq_space_left(&ep->ctx->ring) < 2)
+		__sluice_uring_submit(ep->ctx);
+	sqe = get_command(ep, SLUICE_CMD_WAIT, &wait, sizeof(wait));
 	if (!sqe)
 		return -EBUSY;
 	set_tag(sqe, park, TAG_WAIT);
 	park->armed = true;
 	ep->commands++;
+	early = what & SLUICE_WAIT_READY ? __sluice_early_for(ep->ctx) : NULL;
+	if (early)
+		link_kick(sqe, early, park);
 	return 0;
 }
 

@@ -42,6 +42,8 @@ void __sluice_kick(struct sluice_ep *ep, u32 what)
 {
 	struct sluice_ctx *ctx = ep->ctx;
 
+	if (what & SLUICE_KICK_READY)
+		__sluice_early_kicked(ep);
 	if (!ctx->defer) {
 		kick_now(ep, what);
 		return;
