@@ -13,6 +13,7 @@
  *	queue.c     messages that wait for room, senders that wait for the ACK
  *	reap.c      what the dead leave behind
  *	retry.c     timeouts, nack, renew, dead letters
+ *	repair.c    a stage that somebody wrote nonsense into
  *	rw.c        read(2) and write(2)
  *
  * Locks, outermost first:
@@ -173,6 +174,7 @@ int sl_stages_init(void);
 void sl_stages_exit(void);
 int sl_stage_create(const struct sluice_create *c);
 int sl_stage_destroy(const struct sluice_destroy *d);
+int sl_stage_may_manage(const struct sl_stage *s);
 struct sl_stage *sl_stage_by_name(const char *name);
 struct sl_stage *sl_stage_by_minor(u32 minor);
 struct sl_stage *sl_stage_after(u64 *cookie);
@@ -318,6 +320,7 @@ void sl_send_orphan(struct sl_endpoint *ep);
 void sl_queue_pump(struct sl_stage *s);
 void sl_queue_check(struct sl_stage *s);
 void sl_queue_dead(struct sl_stage *s, u64 ticket, int reason);
+void sl_queue_lost(struct sl_stage *s, u32 index);
 void sl_queue_close(struct sl_stage *s);
 
 /* --------------------------------------------------------------- reap.c --- */
@@ -335,6 +338,10 @@ bool sl_retry_claim(struct sl_stage *s, u32 index, u64 word, bool charge, int re
 int sl_nack(struct sl_endpoint *ep, const struct sluice_nack *n);
 int sl_renew(struct sl_endpoint *ep, const struct sluice_nack *n);
 void sl_bury(struct sl_stage *s, u32 index, u64 word, int reason);
+
+/* ------------------------------------------------------------- repair.c --- */
+
+int sl_stage_repair(struct sluice_repair *found);
 
 /* ----------------------------------------------------------------- rw.c --- */
 

@@ -61,7 +61,8 @@ unsigned int sl_ioctl_base(unsigned int cmd)
 {
 	static const unsigned int growing[] = {
 		SLUICE_IOC_FEATURES, SLUICE_IOC_CREATE, SLUICE_IOC_DESTROY, SLUICE_IOC_INFO,
-		SLUICE_IOC_NEXT, SLUICE_IOC_ENDPOINT, SLUICE_IOC_ATTACH, SLUICE_IOC_SEND,
+		SLUICE_IOC_NEXT, SLUICE_IOC_ENDPOINT, SLUICE_IOC_REPAIR, SLUICE_IOC_ATTACH,
+		SLUICE_IOC_SEND,
 	};
 	unsigned int i;
 
@@ -97,6 +98,18 @@ static int sl_ioctl_destroy(void __user *arg)
 	int err = sl_copy_struct(&d, sizeof(d), arg);
 
 	return err ?: sl_stage_destroy(&d);
+}
+
+static int sl_ioctl_repair(void __user *arg)
+{
+	struct sluice_repair r;
+	int err = sl_copy_struct(&r, sizeof(r), arg);
+
+	if (!err && memchr_inv(r.reserved, 0, sizeof(r.reserved)))
+		err = -EINVAL;
+	if (!err)
+		err = sl_stage_repair(&r);
+	return err ?: sl_copy_back(arg, &r, sizeof(r), r.size);
 }
 
 static int sl_ioctl_info(void __user *arg, bool next)
@@ -146,6 +159,8 @@ static long sl_control_ioctl(struct file *file, unsigned int cmd, unsigned long 
 		return file->f_mode & FMODE_WRITE ? sl_ioctl_create(p) : -EACCES;
 	case SLUICE_IOC_DESTROY:
 		return file->f_mode & FMODE_WRITE ? sl_ioctl_destroy(p) : -EACCES;
+	case SLUICE_IOC_REPAIR:
+		return file->f_mode & FMODE_WRITE ? sl_ioctl_repair(p) : -EACCES;
 	case SLUICE_IOC_INFO:
 		return sl_ioctl_info(p, false);
 	case SLUICE_IOC_NEXT:

@@ -131,6 +131,24 @@ void sl_queue_dead(struct sl_stage *s, u64 ticket, int reason)
 	}
 }
 
+/**
+ * sl_queue_lost() - slot @index is made anew, and whatever was in it is not known
+ *
+ * Its newer ticket would look like an ACK.
+ */
+void sl_queue_lost(struct sl_stage *s, u32 index)
+{
+	struct sl_send *e, *next;
+
+	lockdep_assert_held(&s->lock);
+	list_for_each_entry_safe(e, next, &s->sent, list) {
+		if (ticket_index(e->ticket, s->order) != index)
+			continue;
+		sl_send_tell(e, -EBADMSG);
+		sl_send_free(s, e);
+	}
+}
+
 /** sl_queue_close() - the stage is gone */
 void sl_queue_close(struct sl_stage *s)
 {

@@ -367,7 +367,10 @@ static void sl_tick_lie(struct sl_stage *s, u32 index, u64 w, struct sl_tick_sta
 	u64 lap = ticket_lap(s->tail, s->order) + (index < ticket_index(s->tail, s->order));
 
 	s->counts.lies++;
-	t->changed |= sl_cas(&slot->word, w, slot_free(lap));
+	if (!sl_cas(&slot->word, w, slot_free(lap)))
+		return;
+	sl_queue_lost(s, index);
+	t->changed = true;
 }
 
 static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_state *t)

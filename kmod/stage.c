@@ -483,6 +483,12 @@ static void sl_stage_gone(struct sl_stage *s)
 	sl_wake(s, SLUICE_WAIT_ALL, -ESHUTDOWN);
 }
 
+/** sl_stage_may_manage() - may the caller destroy or repair it? 0 or -EPERM */
+int sl_stage_may_manage(const struct sl_stage *s)
+{
+	return uid_eq(current_fsuid(), s->uid) || capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
+}
+
 /**
  * sl_stage_destroy() - SLUICE_IOC_DESTROY
  *
@@ -500,8 +506,8 @@ int sl_stage_destroy(const struct sluice_destroy *d)
 	s = sl_stage_by_name(d->name);
 	if (!s)
 		return -ENOENT;
-	err = -EPERM;
-	if (s->is_dead || !(uid_eq(current_fsuid(), s->uid) || capable(CAP_SYS_ADMIN)))
+	err = s->is_dead ? -EPERM : sl_stage_may_manage(s);
+	if (err)
 		goto out;
 	err = sl_stage_drain(s, d);
 	if (err)

@@ -31,6 +31,7 @@ DECLARE_EVENT_CLASS(sluice_stage_class,
 
 DEFINE_EVENT(sluice_stage_class, sluice_create, TP_PROTO(const struct sl_stage *s), TP_ARGS(s));
 DEFINE_EVENT(sluice_stage_class, sluice_destroy, TP_PROTO(const struct sl_stage *s), TP_ARGS(s));
+DEFINE_EVENT(sluice_stage_class, sluice_repair, TP_PROTO(const struct sl_stage *s), TP_ARGS(s));
 
 DECLARE_EVENT_CLASS(sluice_endpoint_class,
 	TP_PROTO(const struct sl_stage *s, u32 id, u32 role),

@@ -175,6 +175,29 @@ int sluice_destroy(const char *name, unsigned int drain_ms, unsigned int flags)
 	}
 }
 
+int sluice_repair(const char *name, struct sluice_repair *found)
+{
+	int ret;
+
+	memset(found, 0, sizeof(*found));
+	found->size = sizeof(*found);
+	ret = copy_name(found->name, name);
+	if (ret)
+		return ret;
+	ret = control(O_RDWR, SLUICE_IOC_REPAIR, found);
+	switch (ret) {
+	case -ENOTTY:
+		return __sluice_err(ret, "stage '%s': this module cannot repair; install the one "
+				    "that belongs to this library", name);
+	case -EPERM:
+		return __sluice_err(ret, "stage '%s': only its owner and root may repair it", name);
+	case -ENOMEM:
+		return __sluice_err(ret, "stage '%s': no memory to repair it; try again", name);
+	default:
+		return no_such_stage(ret, name);
+	}
+}
+
 int sluice_info(const char *name, struct sluice_info *info)
 {
 	int ret;

@@ -282,6 +282,28 @@ struct sluice_endpoint_info {
 	__u64	reserved[2];
 };
 
+/**
+ * struct sluice_repair - SLUICE_IOC_REPAIR: put a stage back to work
+ * @flags:	0
+ * @name:	in
+ * @evicted:	endpoints that were put out (all: they attach anew)
+ * @slots_reset: slots whose word made no sense: what was in them is lost
+ * @slots_reaped: slots that somebody who is gone had left half done
+ * @messages_dead: messages that could not be delivered, now dead letters
+ * @buffers_freed: buffers that no message referred to
+ */
+struct sluice_repair {
+	__u32	size;
+	__u32	flags;
+	char	name[SLUICE_NAME_MAX];
+	__u32	evicted;
+	__u32	slots_reset;
+	__u32	slots_reaped;
+	__u32	messages_dead;
+	__u32	buffers_freed;
+	__u32	reserved[5];
+};
+
 struct sluice_features {
 	__u32	size;
 	__u32	abi_version;
@@ -296,6 +318,7 @@ struct sluice_features {
 #define SLUICE_IOC_INFO		_IOWR(SLUICE_IOC_MAGIC, 0x03, struct sluice_info)
 #define SLUICE_IOC_NEXT		_IOWR(SLUICE_IOC_MAGIC, 0x04, struct sluice_info)
 #define SLUICE_IOC_ENDPOINT	_IOWR(SLUICE_IOC_MAGIC, 0x05, struct sluice_endpoint_info)
+#define SLUICE_IOC_REPAIR	_IOWR(SLUICE_IOC_MAGIC, 0x06, struct sluice_repair)
 
 /* ------------------------------------------------ /dev/sluice/<stage> --- */
 

@@ -248,3 +248,83 @@ int cmd_destroy(const struct ctl_command *cmd, int argc, char **argv)
 		json_object_put(object);
 	return status;
 }
+
+/* ----------------------------------------------------------------- repair --- */
+
+static const struct argp_option repair_options[] = {
+	CTL_OPTION_JSON,
+	{ 0 }
+};
+
+struct repair_args {
+	bool json;
+	int first;		/* index of the first name in argv */
+};
+
+static error_t repair_parser(int key, char *arg, struct argp_state *state)
+{
+	struct repair_args *args = state->input;
+
+	(void)arg;
+	switch (key) {
+	case 'j':
+		args->json = true;
+		return 0;
+	case ARGP_KEY_ARGS:
+		args->first = state->next;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which stage? 'sluicectl list' shows them");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static struct json_object *repair_json(const struct sluice_repair *r)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "name", json_object_new_string(r->name));
+	json_object_object_add(o, "evicted", json_object_new_int64(r->evicted));
+	json_object_object_add(o, "slots_reset", json_object_new_int64(r->slots_reset));
+	json_object_object_add(o, "slots_reaped", json_object_new_int64(r->slots_reaped));
+	json_object_object_add(o, "messages_dead", json_object_new_int64(r->messages_dead));
+	json_object_object_add(o, "buffers_freed", json_object_new_int64(r->buffers_freed));
+	return o;
+}
+
+static void repair_print(const struct sluice_repair *r)
+{
+	printf("%s: %u endpoints put out, %u slots reset, %u finished for others, %u messages "
+	       "made dead letters, %u buffers freed\n", r->name, r->evicted, r->slots_reset,
+	       r->slots_reaped, r->messages_dead, r->buffers_freed);
+}
+
+int cmd_repair(const struct ctl_command *cmd, int argc, char **argv)
+{
+	struct repair_args args = { 0 };
+	struct json_object *all;
+	int status = ctl_parse(cmd, repair_options, repair_parser, argc, argv, &args);
+
+	if (status)
+		return status;
+	all = json_object_new_array();
+	for (int i = args.first; i < argc; i++) {
+		struct sluice_repair r;
+		int err = sluice_repair(argv[i], &r);
+
+		if (err) {
+			status = ctl_library_error(err);
+			continue;
+		}
+		json_object_array_add(all, repair_json(&r));
+		if (!args.json)
+			repair_print(&r);
+	}
+	if (args.json)
+		ctl_print_json(all);
+	else
+		json_object_put(all);
+	return status;
+}

@@ -317,6 +317,16 @@ int sluice_create(const struct sluice_create *c);
 /** sluice_destroy() - @drain_ms: wait for it to empty; flags SLUICE_DESTROY_* */
 int sluice_destroy(const char *name, unsigned int drain_ms, unsigned int flags);
 
+/**
+ * sluice_repair() - put a stage back to work after somebody wrote nonsense into it
+ * @found:	out: what was wrong and is put right, see struct sluice_repair
+ *
+ * Everybody attached is put out (-ENOTCONN from then on) and attaches anew. Messages whose slots
+ * still make sense stay, the others are lost; one that cannot be delivered is a dead letter.
+ * Return: 0, -ENOENT, -EPERM (not the owner's), -ENOMEM (try again).
+ */
+int sluice_repair(const char *name, struct sluice_repair *found);
+
 /** sluice_info() - one stage by name */
 int sluice_info(const char *name, struct sluice_info *info);
 

@@ -21,7 +21,7 @@ _sluicectl_options() {
 _sluicectl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} words=
-	local commands='create destroy list show stats check send recv dead up down run chat'
+	local commands='create destroy repair list show stats check send recv dead up down run chat'
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -36,7 +36,7 @@ _sluicectl() {
 		recv,--format | recv,-f) words='raw line hex json' ;;
 		send,--file | send,-f | up,*) compopt -o default; return ;;
 		dead,dead) words='list show requeue drop' ;;
-		dead,* | destroy,* | show,* | stats,* | check,* | send,send | recv,*)
+		dead,* | destroy,* | repair,* | show,* | stats,* | check,* | send,send | recv,*)
 			words=$(_sluicectl_stages)
 			;;
 		down,*) words=$(_sluicectl_pipelines) ;;
