@@ -48,16 +48,13 @@ static void sl_count_members(struct sl_stage *s, u32 role, int n)
 	WRITE_ONCE(s->hints->consumers, s->consumers);
 }
 
-/*
- * A sole producer's claim on the ring ends with its last mapping anywhere (P20), or
- * when none of them can be written through any more.
- */
+/* A sole producer's claim on the ring ends with its last mapping anywhere (P20). */
 static void sl_release_sole(struct sl_endpoint *ep)
 {
 	struct sl_stage *s = ep->stage;
 
 	lockdep_assert_held(&s->lock);
-	if (s->sole == ep && ep->dead && (ep->evicted || !ep->all_maps))
+	if (s->sole == ep && ep->dead && !ep->all_maps)
 		s->sole = NULL;
 }
 

@@ -246,6 +246,8 @@ static void sl_repair_evict(struct sl_stage *s, struct sluice_repair *found)
 		sl_endpoint_evict(ep);
 		found->evicted++;
 	}
+	/* Its mapping may be there still, but nothing can be written through it (P20). */
+	s->sole = NULL;
 }
 
 static int sl_repair_locked(struct sl_repair *r)
