@@ -6,6 +6,7 @@
  *	stage.c     create, destroy, look up a stage and its node
  *	info.c      what is reported about stages and endpoints
  *	region.c    sparse memory that user space maps
+ *	user.c      what the stages of one user may take
  *	endpoint.c  open, attach, mmap, release: who is alive
  *	ring.c      the kernel's own reserve, publish, claim and ack
  *	wait.c      park, wake, kick, poll
@@ -64,7 +65,30 @@ struct sl_stage;
 extern unsigned int sl_max_stages;
 extern unsigned int sl_max_stage_mb;
 extern unsigned int sl_max_total_mb;
+extern unsigned int sl_max_user_stages;
+extern unsigned int sl_max_user_mb;
 extern unsigned int sl_dead_letter_kb;
+
+/* --------------------------------------------------------------- user.c --- */
+
+/**
+ * struct sl_user - the account of one user
+ * @refs:	stages that exist, also those that are gone and still mapped
+ * @stages:	stages in the table; under sl_stages_lock
+ * @resident:	pages of them all
+ */
+struct sl_user {
+	struct hlist_node	list;
+	kuid_t			uid;
+	unsigned int		refs;
+	unsigned int		stages;
+	atomic_long_t		resident;
+};
+
+struct sl_user *sl_user_get(kuid_t uid);
+void sl_user_put(struct sl_user *u);
+bool sl_user_may_create(const struct sl_user *u);
+bool sl_user_may_grow(const struct sl_user *u);
 
 /* ------------------------------------------------------------- region.c --- */
 
@@ -73,14 +97,16 @@ extern unsigned int sl_dead_letter_kb;
  * @pages:	page index -> struct page
  * @npages:	size of the region
  * @resident:	pages there are, by stage (shared counter)
+ * @user:	who pays for them
  */
 struct sl_region {
 	struct xarray	pages;
 	unsigned long	npages;
 	atomic_long_t	*resident;
+	struct sl_user	*user;
 };
 
-void sl_region_init(struct sl_region *r, unsigned long npages, atomic_long_t *resident);
+void sl_region_init(struct sl_region *r, unsigned long npages, struct sl_stage *s);
 void sl_region_destroy(struct sl_region *r);
 void *sl_region_peek(struct sl_region *r, unsigned long index);
 void *sl_region_get(struct sl_region *r, unsigned long index);
@@ -135,6 +161,7 @@ struct sl_stage {
 	u64			ack_timeout_ns, max_hold_ns, write_timeout_ns;
 	kuid_t			uid;
 	kgid_t			gid;
+	struct sl_user		*user;		/* who created it */
 	umode_t			mode;
 	u32			buffers_offset, slots_offset;
 

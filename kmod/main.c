@@ -24,6 +24,14 @@ unsigned int sl_max_total_mb;
 module_param_named(max_total_mb, sl_max_total_mb, uint, 0644);
 MODULE_PARM_DESC(max_total_mb, "memory of all stages in MiB, 0 = no limit but the memory cgroup");
 
+unsigned int sl_max_user_stages;
+module_param_named(max_user_stages, sl_max_user_stages, uint, 0644);
+MODULE_PARM_DESC(max_user_stages, "stages of one user who is not root, 0 = no limit");
+
+unsigned int sl_max_user_mb;
+module_param_named(max_user_mb, sl_max_user_mb, uint, 0644);
+MODULE_PARM_DESC(max_user_mb, "memory of the stages of one user who is not root, in MiB, 0 = no limit");
+
 unsigned int sl_dead_letter_kb = 64;
 module_param_named(dead_letter_kb, sl_dead_letter_kb, uint, 0644);
 MODULE_PARM_DESC(dead_letter_kb, "payload kept in a dead letter, in KiB");

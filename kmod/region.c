@@ -13,11 +13,12 @@
 
 static atomic_long_t sl_total_resident;
 
-void sl_region_init(struct sl_region *r, unsigned long npages, atomic_long_t *resident)
+void sl_region_init(struct sl_region *r, unsigned long npages, struct sl_stage *s)
 {
 	xa_init(&r->pages);
 	r->npages = npages;
-	r->resident = resident;
+	r->resident = &s->resident;
+	r->user = s->user;
 }
 
 void sl_region_destroy(struct sl_region *r)
@@ -29,6 +30,7 @@ void sl_region_destroy(struct sl_region *r)
 		/* A reader may still have it pinned: drop our reference only. */
 		put_page(page);
 		atomic_long_dec(r->resident);
+		atomic_long_dec(&r->user->resident);
 		atomic_long_dec(&sl_total_resident);
 		cond_resched();
 	}
@@ -42,7 +44,8 @@ static bool sl_region_may_grow(struct sl_region *r)
 	unsigned long total_max = (unsigned long)READ_ONCE(sl_max_total_mb) << (20 - PAGE_SHIFT);
 
 	return (!stage_max || atomic_long_read(r->resident) < stage_max) &&
-	       (!total_max || atomic_long_read(&sl_total_resident) < total_max);
+	       (!total_max || atomic_long_read(&sl_total_resident) < total_max) &&
+	       sl_user_may_grow(r->user);
 }
 
 /**
@@ -71,6 +74,7 @@ struct page *sl_region_page(struct sl_region *r, unsigned long index, int *err)
 	old = xa_cmpxchg(&r->pages, index, NULL, page, GFP_KERNEL_ACCOUNT);
 	if (!old) {
 		atomic_long_inc(r->resident);
+		atomic_long_inc(&r->user->resident);
 		atomic_long_inc(&sl_total_resident);
 		return page;
 	}

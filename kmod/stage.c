@@ -59,6 +59,7 @@ static void sl_stage_free(struct sl_stage *s)
 	free_page((unsigned long)s->hints);
 	if (s->dead)
 		sl_stage_put(s->dead);
+	sl_user_put(s->user);
 	mutex_destroy(&s->lock);
 	kfree(s);
 }
@@ -267,13 +268,17 @@ static struct sl_stage *sl_stage_alloc(const struct sluice_create *c)
 	if (err)
 		goto free;
 	sl_stage_geometry(s, c);
+	err = -ENOMEM;
+	s->user = sl_user_get(current_uid());
+	if (!s->user)
+		goto free;
 	err = sl_stage_hints(s);
 	if (err)
-		goto free;
+		goto free_user;
 	control = (s->slots_offset + (u64)s->nslots * sizeof(struct sluice_slot)) >> PAGE_SHIFT;
 	payload = ((u64)s->nbufs * s->bufsize) >> PAGE_SHIFT;
-	sl_region_init(&s->control, control, &s->resident);
-	sl_region_init(&s->payload, payload, &s->resident);
+	sl_region_init(&s->control, control, s);
+	sl_region_init(&s->payload, payload, s);
 	/* the head has to be there whatever happens later: counters, tail hint */
 	if (!sl_region_get(&s->control, 0)) {
 		err = -ENOMEM;
@@ -297,6 +302,8 @@ static struct sl_stage *sl_stage_alloc(const struct sluice_create *c)
 free_hints:
 	sl_region_destroy(&s->control);
 	free_page((unsigned long)s->hints);
+free_user:
+	sl_user_put(s->user);
 free:
 	kfree(s);
 	return ERR_PTR(err);
@@ -312,6 +319,8 @@ static int sl_stage_publish(struct sl_stage *s)
 		return -EEXIST;
 	if (sl_nstages >= READ_ONCE(sl_max_stages))
 		return -ENOSPC;
+	if (!sl_user_may_create(s->user))
+		return -EDQUOT;
 	/* Cyclic: who looked up the node of a stage that is gone shall not open another one. */
 	err = xa_alloc_cyclic(&sl_stages, &s->minor, s,
 			      XA_LIMIT(SL_FIRST_MINOR_STAGE, SL_MINORS - 1), &sl_next_minor,
@@ -328,6 +337,7 @@ static int sl_stage_publish(struct sl_stage *s)
 	}
 	hash_add(sl_names, &s->by_name, sl_name_hash(s->name));
 	sl_nstages++;
+	s->user->stages++;
 	return 0;
 }
 
@@ -338,6 +348,7 @@ static void sl_stage_unpublish(struct sl_stage *s)
 	xa_erase(&sl_stages, s->minor);
 	device_del(&s->dev);
 	sl_nstages--;
+	s->user->stages--;
 }
 
 /* P16: a dead-letter stage belongs to one stage, and the kernel is its only producer. */
@@ -364,7 +375,7 @@ static struct sl_stage *sl_dead_stage_alloc(const struct sluice_create *c)
 
 /**
  * sl_stage_create() - SLUICE_IOC_CREATE
- * Return: 0, -EINVAL, -ENAMETOOLONG, -EPERM, -EEXIST, -ENOSPC, -ENOMEM.
+ * Return: 0, -EINVAL, -ENAMETOOLONG, -EPERM, -EEXIST, -ENOSPC, -EDQUOT, -ENOMEM.
  */
 int sl_stage_create(const struct sluice_create *c)
 {
