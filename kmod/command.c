@@ -29,9 +29,10 @@ static int sl_ioctl_attach(struct file *file, void __user *arg)
 static int sl_wait_check(const struct sl_endpoint *ep, const struct sluice_wait *w)
 {
 	u16 role = ep->role == SLUICE_CONSUMER ? SLUICE_WAIT_READY :
-		   SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER;
+		   SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER | SLUICE_WAIT_AGAIN;
 
-	if (!w->what || w->what & ~SLUICE_WAIT_ALL || w->reserved)
+	if (!(w->what & SLUICE_WAIT_ALL) || w->what & ~(SLUICE_WAIT_ALL | SLUICE_WAIT_AGAIN) ||
+	    w->reserved)
 		return -EINVAL;
 	return w->what & ~role ? -EBADF : 0;
 }
@@ -70,6 +71,8 @@ static int sl_ioctl_kick(struct sl_endpoint *ep, void __user *arg)
 	if (k.what & ~SLUICE_KICK_ALL || memchr_inv(k.reserved, 0, sizeof(k.reserved)))
 		return -EINVAL;
 	sl_kick(ep->stage, k.what);
+	if (k.what & SLUICE_KICK_TURN)
+		sl_turn_end(ep);
 	return 0;
 }
 
@@ -219,6 +222,8 @@ static int sl_uring_kick(struct sl_endpoint *ep, struct io_uring_cmd *cmd)
 	if (k.what & ~SLUICE_KICK_ALL || memchr_inv(k.reserved, 0, sizeof(k.reserved)))
 		return -EINVAL;
 	sl_kick(ep->stage, k.what);
+	if (k.what & SLUICE_KICK_TURN)
+		sl_turn_end(ep);
 	return 0;
 }
 

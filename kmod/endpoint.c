@@ -78,6 +78,7 @@ void sl_endpoint_die(struct sl_endpoint *ep)
 	s->counts.deaths++;
 	trace_sluice_death(s, ep->id, ep->role);
 	sl_send_orphan(ep);
+	sl_turn_end(ep);
 	sl_reap(s, ep->id, s->sole == ep);
 	sl_release_sole(ep);
 	sl_wake_endpoint(ep, -ENOTCONN);

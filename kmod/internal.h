@@ -10,6 +10,7 @@
  *	endpoint.c  open, attach, mmap, release: who is alive
  *	ring.c      the kernel's own reserve, publish, claim and ack
  *	wait.c      park, wake, kick, poll
+ *	turn.c      who waits for room is served
  *	command.c   ioctl and uring_cmd of a stage
  *	queue.c     messages that wait for room, senders that wait for the ACK
  *	reap.c      what the dead leave behind
@@ -140,6 +141,9 @@ struct sl_shadow {
 	u16	reason;
 };
 
+/* What a turn is about, see turn.c. */
+enum { SL_TURN_ROOM, SL_TURN_BUFFER, SL_TURNS };
+
 /* The kernel's counters of a stage, for SLUICE_IOC_INFO. Under stage->lock, or racy by one. */
 struct sl_counts {
 	u64	redelivered, discarded, timeouts, nacks, deaths, evictions;
@@ -189,7 +193,8 @@ struct sl_stage {
 	struct delayed_work	tick;
 	struct sl_counts	counts;
 
-	spinlock_t		wait_lock;	/* sleepers and their counts in the hints */
+	spinlock_t		wait_lock;	/* sleepers, their counts in the hints, turns */
+	u64			turn_since[SL_TURNS];	/* jiffies */
 	struct list_head	sleepers;	/* struct sl_waiter */
 	wait_queue_head_t	pollq;
 };
@@ -250,6 +255,8 @@ struct sl_waiter {
  * @all_maps:	mappings anywhere (MADV_DOFORK can copy them)
  * @mapped:	there was one
  * @mapping:	so that this endpoint alone can be unmapped (P26)
+ * @lost:	wake-ups in vain since the wait began; under wait_lock
+ * @waits_since: when it began, in jiffies
  * @cursor:	of read(2) and poll()
  */
 struct sl_endpoint {
@@ -262,6 +269,8 @@ struct sl_endpoint {
 	bool			attached, dead, mapped, evicted;
 	u32			own_maps, all_maps;
 	u32			nwaiters;	/* of its on stage->sleepers; under wait_lock */
+	u32			lost[SL_TURNS];
+	u64			waits_since[SL_TURNS];
 	struct address_space	mapping;
 	struct rw_semaphore	fault_lock;	/* @evicted against faults that insert */
 	struct sl_waiter	poll;
@@ -308,12 +317,25 @@ bool sl_cancel_wait(struct sl_stage *s, struct io_uring_cmd *cmd);
 bool sl_parked_commands(struct sl_stage *s);
 bool sl_all_parked(struct sl_stage *s);
 bool sl_endpoint_parked(struct sl_endpoint *ep);
-bool sl_wait_over(struct sl_stage *s, const struct sluice_wait *wait);
+bool sl_wait_over(struct sl_stage *s, const struct sl_waiter *waiter);
 int sl_wait(struct sl_endpoint *ep, const struct sluice_wait *wait, s64 timeout_ns);
 void sl_generation(struct sl_stage *s);
 void sl_kick(struct sl_stage *s, u32 what);
 __poll_t sl_poll(struct file *file, poll_table *table);
 int sl_poll_look(struct sl_endpoint *ep, const struct sluice_wait *wait);
+
+/* --------------------------------------------------------------- turn.c --- */
+
+/* Is it @ep's, or nobody's? */
+static inline bool sl_turn_is(const struct sl_endpoint *ep, u32 turn)
+{
+	return !turn || turn == ep->id;
+}
+
+bool sl_turn_allows(struct sl_stage *s, const struct sl_waiter *w);
+void sl_turn_parked(struct sl_stage *s, struct sl_waiter *w);
+void sl_turn_end(struct sl_endpoint *ep);
+void sl_turn_tick(struct sl_stage *s);
 
 /* -------------------------------------------------------------- queue.c --- */
 

@@ -446,6 +446,7 @@ void sl_tick(struct work_struct *work)
 	stop = !pinned && sl_tick_may_stop(s, &t);
 	mutex_unlock(&s->lock);
 
+	sl_turn_tick(s);
 	if (t.stuck && READ_ONCE(s->hints->ready_sleepers))
 		sl_wake(s, SLUICE_WAIT_READY, 0);	/* P8 */
 	if (!SL_HAS_CANCEL)

@@ -125,7 +125,7 @@ static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m, u64 *t
 		err = -ESHUTDOWN;
 	else if (ep->dead)
 		err = -ENOTCONN;
-	else if (s->nqueue)
+	else if (s->nqueue || !sl_turn_is(ep, s->hints->room_turn))
 		err = -EAGAIN;
 	else
 		err = sl_ring_publish(s, m, ep->id, ticket);
@@ -144,9 +144,13 @@ static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m, u64 *t
  * writes there could keep this task from ever sleeping. The same is why it looks for
  * signals although it did not sleep.
  */
-static int sl_write_wait(struct file *file, struct sl_endpoint *ep, u16 what, u64 cursor)
+static int sl_write_wait(struct file *file, struct sl_endpoint *ep, u16 what, u64 cursor,
+			 bool again)
 {
-	struct sluice_wait wait = { .cursor = cursor, .what = what };
+	struct sluice_wait wait = {
+		.cursor = cursor,
+		.what = what | (again ? SLUICE_WAIT_AGAIN : 0),
+	};
 	int err;
 
 	if (file->f_flags & O_NONBLOCK)
@@ -163,16 +167,22 @@ static int sl_write_buffer(struct file *file, struct sl_endpoint *ep, const char
 			   struct sl_message *m)
 {
 	struct sl_stage *s = ep->stage;
+	bool again = false;
 	int err;
 
-	for (;;) {
-		err = sl_buffer_take(s, ep->id, &m->buf);
-		if (err != -ENOBUFS)
+	for (;; again = true) {
+		err = -ENOBUFS;
+		if (sl_turn_is(ep, READ_ONCE(s->hints->buffer_turn)))
+			err = sl_buffer_take(s, ep->id, &m->buf);
+		if (err == -ENOBUFS)
+			err = sl_write_wait(file, ep, SLUICE_WAIT_BUFFER, 0, again);
+		else
 			break;
-		err = sl_write_wait(file, ep, SLUICE_WAIT_BUFFER, 0);
 		if (err)
-			return err;
+			break;
 	}
+	if (again)
+		sl_turn_end(ep);
 	if (err)
 		return err;
 	err = sl_region_copy_in(&s->payload, (u64)m->buf * s->bufsize, from, m->len);
@@ -193,6 +203,7 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 	struct sl_endpoint *ep = file->private_data;
 	struct sl_stage *s = ep->stage;
 	struct sl_message m = { .len = len, .buf = SLUICE_NO_BUFFER };
+	bool again = false;
 	u64 ticket = 0;
 	int err = sl_endpoint_attach_implicit(file, SLUICE_PRODUCER);
 
@@ -207,10 +218,13 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 	if (err)
 		return err;
 	while ((err = sl_write_publish(ep, &m, &ticket)) == -EAGAIN) {
-		err = sl_write_wait(file, ep, SLUICE_WAIT_ROOM, ticket);
+		err = sl_write_wait(file, ep, SLUICE_WAIT_ROOM, ticket, again);
 		if (err)
 			break;
+		again = true;
 	}
+	if (again)
+		sl_turn_end(ep);
 	if (err && m.buf != SLUICE_NO_BUFFER) {
 		sl_buffer_drop(s, m.buf, ep->id);
 		sl_kick(s, SLUICE_KICK_ROOM);

@@ -9,6 +9,7 @@
 #include <linux/hashtable.h>
 #include <linux/log2.h>
 #include <linux/overflow.h>
+#include <linux/sched/signal.h>
 #include <linux/stringhash.h>
 
 #include "internal.h"
@@ -471,7 +472,10 @@ static int sl_stage_drain(struct sl_stage *s, const struct sluice_destroy *d)
 		sl_stage_set_closed(s, true);
 	while ((err = sl_stage_may_go(s, d, deadline)) == -EAGAIN) {
 		mutex_unlock(&s->lock);
+		/* work that io_uring has for this task ends the sleep, too: no reason to give up */
 		if (msleep_interruptible(5))
+			msleep(1);
+		if (task_sigpending(current))
 			err = -EINTR;
 		mutex_lock(&s->lock);
 		if (err == -EINTR)

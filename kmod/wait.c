@@ -34,6 +34,7 @@ static void sl_enlist(struct sl_stage *s, struct sl_waiter *w)
 		w->ep->nwaiters++;
 		list_add_tail(&w->list, &s->sleepers);
 		sl_count_sleeper(s, w->wait.what, 1);
+		sl_turn_parked(s, w);
 	}
 	spin_unlock(&s->wait_lock);
 }
@@ -83,8 +84,9 @@ static bool sl_buffer_free(struct sl_stage *s)
  * For a consumer: unless the generation is as it was and the word at the cursor
  * is an older ticket, or FREE or WRITING of this one.
  */
-bool sl_wait_over(struct sl_stage *s, const struct sluice_wait *wait)
+bool sl_wait_over(struct sl_stage *s, const struct sl_waiter *waiter)
 {
+	const struct sluice_wait *wait = &waiter->wait;
 	u64 cursor = wait->cursor & ticket_mask(s->order);
 	u64 w = sl_slot_word(s, ticket_index(cursor, s->order));
 	u64 lap = ticket_lap(cursor, s->order);
@@ -98,7 +100,7 @@ bool sl_wait_over(struct sl_stage *s, const struct sluice_wait *wait)
 	if (READ_ONCE(s->closed))
 		return true;
 	/* what the kernel keeps comes before anything that is sent later (P30) */
-	if (READ_ONCE(s->hints->queued))
+	if (READ_ONCE(s->hints->queued) || !sl_turn_allows(s, waiter))
 		return false;
 	if (wait->what & SLUICE_WAIT_ROOM) {
 		room = slot_room(w, lap) != ROOM_FULL;
@@ -122,7 +124,7 @@ int sl_park(struct sl_stage *s, struct sl_waiter *w)
 	sl_enlist(s, w);
 	smp_mb();	/* (D) */
 	/* check if there is something already */
-	if (!sl_wait_over(s, &w->wait))
+	if (!sl_wait_over(s, w))
 		return -EIOCBQUEUED;	/* sleep */
 	/* unqueue */
 	return sl_unpark(s, w) ? 0 : -EIOCBQUEUED;
@@ -159,9 +161,13 @@ static void sl_complete_waiter(struct sl_stage *s, struct sl_waiter *w, int resu
 	}
 }
 
-static bool sl_wanted(const struct sl_waiter *w, u32 what, const struct sl_endpoint *ep)
+/* @result 0: there may be something for it; else it is told why there is not. */
+static bool sl_wanted(struct sl_stage *s, const struct sl_waiter *w, u32 what,
+		      const struct sl_endpoint *ep, int result)
 {
-	return (w->wait.what & what) && (!ep || w->ep == ep);
+	if (!(w->wait.what & what) || (ep && w->ep != ep))
+		return false;
+	return result || sl_turn_allows(s, w);
 }
 
 static void sl_wake_list(struct sl_stage *s, struct list_head *woken, int result)
@@ -182,7 +188,7 @@ static void sl_wake_some(struct sl_stage *s, u32 what, const struct sl_endpoint 
 
 	spin_lock(&s->wait_lock);
 	list_for_each_entry_safe(w, next, &s->sleepers, list) {
-		if (!sl_wanted(w, what, ep))
+		if (!sl_wanted(s, w, what, ep, result))
 			continue;
 		sl_delist_locked(s, w);
 		if (w->kind == SL_WAIT_POLL)

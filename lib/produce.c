@@ -26,6 +26,12 @@ static int must_produce(const struct sluice_ep *ep)
 	return __sluice_err(-EINVAL, "stage '%s': a consumer cannot publish", ep->name);
 }
 
+/* Somebody has waited so long that what becomes free is its alone; see turn.c of the module. */
+static inline bool not_our_turn(const struct sluice_ep *ep, u32 turn)
+{
+	return turn && turn != ep->id;
+}
+
 /* -------------------------------------------------------------- buffers --- */
 
 /* Buffer @index was taken; it was number @at among the recent ones, or not among them. */
@@ -51,6 +57,8 @@ static int buffer_try(struct sluice_ep *ep, void *arg)
 
 	if (unlikely(hint(&ep->hints->closed)))
 		return -ESHUTDOWN;
+	if (unlikely(not_our_turn(ep, hint(&ep->hints->buffer_turn))))
+		return -EAGAIN;
 	for (n = 0; n < ep->nrecent; n++) {
 		i = ep->recent[n];
 		if (buf_take(buffer_word(ep, i), ep->id) == SLOT_OK)
@@ -169,7 +177,7 @@ int __sluice_room_try(struct sluice_ep *ep, void *ticket)
 		*(u64 *)ticket = ep->ticket;
 		return ret;
 	}
-	if (unlikely(hint(&ep->hints->queued)))
+	if (unlikely(hint(&ep->hints->queued) || not_our_turn(ep, hint(&ep->hints->room_turn))))
 		return -EAGAIN;
 	/* Each lost try is a message that somebody else published. */
 	for (tries = ep->nslots; tries; tries--) {

@@ -179,12 +179,24 @@ static int sleep_once(struct sluice_ep *ep, u32 what, u64 deadline)
 }
 
 /*
+ * If the kernel gave the next room to us alone, we have it now. If we give up, it must not do so
+ * later, for the sake of a wait that may still be parked.
+ */
+static void give_turn_back(struct sluice_ep *ep, bool gave_up)
+{
+	if (unlikely(gave_up || hint(&ep->hints->room_turn) == ep->id ||
+		     hint(&ep->hints->buffer_turn) == ep->id))
+		kick_now(ep, SLUICE_KICK_TURN);
+}
+
+/*
  * Try until it works or the deadline has passed. The caller has tried once; @what is what
  * the kernel is to wait for at the place where the last attempt stopped.
  */
 int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u64 deadline)
 {
 	u64 start = __sluice_now();
+	u32 again = 0;
 	int ret;
 
 	if (spin_pays(ep)) {
@@ -199,7 +211,7 @@ int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u6
 	if (ep->ctx->flags & SLUICE_CTX_SPIN)
 		return -EAGAIN;
 	do {
-		int slept = sleep_once(ep, what, deadline);
+		int slept = sleep_once(ep, what | again, deadline);
 
 		/* Put out by the kernel: our mappings are no longer there to look at (P26). */
 		if (slept == -ENOTCONN)
@@ -209,7 +221,11 @@ int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u6
 			ret = slept;
 			break;
 		}
+		if (what != SLUICE_WAIT_READY)
+			again = SLUICE_WAIT_AGAIN;
 	} while (ret == -EAGAIN);
+	if (what != SLUICE_WAIT_READY)
+		give_turn_back(ep, ret && again);
 	if (!ret || ret == -EAGAIN)
 		learn(ep, waited_for(!ret && what == SLUICE_WAIT_READY ? arg : NULL, start), false);
 	return ret;

@@ -114,7 +114,9 @@ struct sluice_hints {
 	/* a consumer looks here after ack; a producer before it publishes */
 	__u32	room_sleepers;		/* who waits for a slot or a buffer */
 	__u32	queued;			/* messages in the kernel's queue (rule P30) */
-	__u32	pad4[14];
+	__u32	room_turn;		/* endpoint whose the next slot is, 0 = anybody's */
+	__u32	buffer_turn;		/* the same for the next buffer */
+	__u32	pad4[12];
 	/* a consumer reads this before it walks */
 	__u32	generation;		/* changed: go back one lap and walk again */
 	__u32	consumers;		/* attached */
@@ -361,6 +363,7 @@ struct sluice_attach {
 #define SLUICE_WAIT_READY	(1u << 0)	/* consumer: something at or after cursor */
 #define SLUICE_WAIT_ROOM	(1u << 1)	/* producer: a free slot at cursor */
 #define SLUICE_WAIT_BUFFER	(1u << 2)	/* producer: a free buffer, with ROOM a slot too */
+#define SLUICE_WAIT_AGAIN	(1u << 3)	/* I was woken for ROOM or BUFFER, too late */
 #define SLUICE_WAIT_ALL		(SLUICE_WAIT_READY | SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER)
 
 /**
@@ -430,7 +433,9 @@ struct sluice_send_cmd {
 #define SLUICE_KICK_READY	(1u << 0)	/* after publish: somebody sleeps for messages */
 #define SLUICE_KICK_ROOM	(1u << 1)	/* after ack: somebody wants room */
 #define SLUICE_KICK_ACKED	(1u << 2)	/* after the ACK of messages with SLUICE_MSG_TELL */
-#define SLUICE_KICK_ALL		(SLUICE_KICK_READY | SLUICE_KICK_ROOM | SLUICE_KICK_ACKED)
+#define SLUICE_KICK_TURN	(1u << 3)	/* hints say it is my turn: I had it */
+#define SLUICE_KICK_ALL		(SLUICE_KICK_READY | SLUICE_KICK_ROOM | \
+				 SLUICE_KICK_ACKED | SLUICE_KICK_TURN)
 
 struct sluice_kick {
 	__u32	what;

@@ -35,11 +35,14 @@ static int wait_raw(struct io_uring *ring, int fd, struct sluice_wait w)
 TEST_F(both, bad_arguments)
 {
 	int in = self->r.in.fd, out = self->r.out.fd, fd = stage_open("t", O_RDWR);
-	struct sluice_kick k = { .what = 8 };
+	struct sluice_kick k = { .what = SLUICE_KICK_ALL + 1 };
 	struct io_uring *ring = &self->ring;
 
 	EXPECT_EQ(-EINVAL, wait_raw(ring, in, (struct sluice_wait) { 0 }));
-	EXPECT_EQ(-EINVAL, wait_raw(ring, in, (struct sluice_wait) { .what = 8 }));
+	EXPECT_EQ(-EINVAL, wait_raw(ring, in, (struct sluice_wait) { .what = SLUICE_WAIT_AGAIN }));
+	EXPECT_EQ(-EBADF, wait_raw(ring, in, (struct sluice_wait) {
+		.what = SLUICE_WAIT_READY | SLUICE_WAIT_AGAIN }));
+	EXPECT_EQ(-EINVAL, wait_raw(ring, in, (struct sluice_wait) { .what = 16 | 1 }));
 	EXPECT_EQ(-EINVAL, wait_raw(ring, in, (struct sluice_wait) {
 		.what = SLUICE_WAIT_READY, .reserved = 1 }));
 	EXPECT_EQ(-EBADF, wait_raw(ring, in, (struct sluice_wait) { .what = SLUICE_WAIT_ROOM }));
