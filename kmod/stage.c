@@ -474,7 +474,7 @@ static int sl_stage_drain(struct sl_stage *s, const struct sluice_destroy *d)
 		mutex_unlock(&s->lock);
 		/* work that io_uring has for this task ends the sleep, too: no reason to give up */
 		if (msleep_interruptible(5))
-			msleep(1);
+			usleep_range(1000, 2000);
 		if (task_sigpending(current))
 			err = -EINTR;
 		mutex_lock(&s->lock);
