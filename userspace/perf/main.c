@@ -14,6 +14,7 @@ static const struct {
 	{ "latency", perf_latency_main, "round trips beside the cache line, pipes and sockets" },
 	{ "model", perf_model_main, "a language model in one process, without rings" },
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
+	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
 };
 
 #define N_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -28,7 +29,8 @@ static void usage(FILE *f)
 	      "examples: sluice-perf latency --mode spin,sleep --rounds 5\n"
 	      "          sluice-perf latency --peers unix,pipe\n"
 	      "          sluice-perf model --model model.gguf --tokens 64\n"
-	      "          sluice-perf idle --endpoints 100 --seconds 10\n", f);
+	      "          sluice-perf idle --endpoints 100 --seconds 10\n"
+	      "          sluice-perf recovery --rounds 500\n", f);
 }
 
 int main(int argc, char **argv)

@@ -20,6 +20,7 @@ struct json_object;
 int perf_latency_main(int argc, char **argv);
 int perf_model_main(int argc, char **argv);
 int perf_idle_main(int argc, char **argv);
+int perf_recovery_main(int argc, char **argv);
 
 /* ---------------------------------------------------------- options.c --- */
 
