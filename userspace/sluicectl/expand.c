@@ -10,7 +10,10 @@
 #include "expand.h"
 #include "sluicectl.h"
 
-#define MAX_DEPTH 8	/* of variables that name variables */
+#define MAX_DEPTH	8		/* of variables that name variables */
+/* Eight variables that name each other often enough would grow beyond any memory. */
+#define MAX_NAMED	4096		/* variables in one text, those in their values included */
+#define MAX_BYTES	(128l << 10)	/* what an argument of a program may have */
 
 struct expand {
 	const char *const	*sets;
@@ -19,6 +22,7 @@ struct expand {
 		char *key, *value;
 	}			*defaults;
 	size_t			ndefaults;
+	unsigned int		named;		/* in the present text */
 };
 
 int expand_create(const char *const *sets, struct expand **out)
@@ -96,6 +100,12 @@ static int put_value(struct expand *e, const char *key, const char *fallback, FI
 {
 	const char *value;
 
+	if (++e->named > MAX_NAMED || ftell(out) > MAX_BYTES) {
+		snprintf(why, CTL_WHY_MAX,
+			 "with '%.64s' it names more than %d variables or has more than %ldK: "
+			 "variables that name each other multiply", key, MAX_NAMED, MAX_BYTES >> 10);
+		return -E2BIG;
+	}
 	if (is_set(e, key, &value)) {
 		fputs(value, out);
 		return 0;
@@ -180,8 +190,10 @@ int expand_text(struct expand *e, const char *text, char **out, char *why)
 {
 	size_t size;
 	FILE *stream = open_memstream(out, &size);
-	int err = stream ? expand_into(e, text, stream, 0, why) : -ENOMEM;
+	int err;
 
+	e->named = 0;
+	err = stream ? expand_into(e, text, stream, 0, why) : -ENOMEM;
 	if (stream && fclose(stream) && !err)
 		err = -ENOMEM;
 	if (err == -ENOMEM)

@@ -14,7 +14,10 @@
 
 #define CONTROL_NODE "/dev/sluice/control"
 
-/* One write, so that lines of several processes do not mix. */
+/*
+ * One write, so that lines of several processes do not mix; one line, and nothing in it that a
+ * terminal would obey, whatever names it was given.
+ */
 void ctl_error(const char *format, ...)
 {
 	char *text;
@@ -23,6 +26,9 @@ void ctl_error(const char *format, ...)
 	fflush(stdout);
 	va_start(args, format);
 	if (vasprintf(&text, format, args) >= 0) {
+		for (char *c = text; *c; c++)
+			if ((unsigned char)*c < ' ' || *c == 0x7f)
+				*c = '?';
 		fprintf(stderr, "sluicectl: %s\n", text);
 		free(text);
 	}
