@@ -93,29 +93,22 @@ static ssize_t encode_raw(struct embedding *e, const struct msg_head *h, const c
 	return n;
 }
 
-/* Turns of a request, found in a private copy of its data; -EBADMSG if they do not fit. */
-static int parse_turns(const struct msg_head *h, const char *data, struct chat_message *turns)
+/* Turns of a request as the chat template wants them; -EBADMSG if they do not fit. */
+static int read_turns(const struct msg_head *h, const char *data, struct chat_message *turns,
+		      size_t *content)
 {
 	static const char *const roles[MSG_ROLE_COUNT] = { "system", "user", "assistant" };
-	size_t pos = 0, size = h->data_bytes;
+	struct msg_content *found = calloc(h->n_turns, sizeof(*found));
+	int ret = found ? msg_read_turns(h, data, found) : -ENOMEM;
 
-	for (uint32_t i = 0; i < h->n_turns; i++) {
-		struct msg_turn turn;
-
-		if (size - pos < sizeof(turn))
-			return -EBADMSG;
-		memcpy(&turn, data + pos, sizeof(turn));
-		pos += sizeof(turn);
-		if (turn.role >= MSG_ROLE_COUNT || turn.len > size - pos)
-			return -EBADMSG;
+	for (uint32_t i = 0; !ret && i < h->n_turns; i++) {
 		turns[i] = (struct chat_message){
-			.role = roles[turn.role], .content = data + pos, .len = turn.len,
+			.role = roles[found[i].role], .content = found[i].text, .len = found[i].len,
 		};
-		pos += ((size_t)turn.len + 3) & ~(size_t)3;
-		if (pos > size)
-			return -EBADMSG;
+		*content += found[i].len;
 	}
-	return pos == size ? 0 : -EBADMSG;
+	free(found);
+	return ret;
 }
 
 static ssize_t encode_chat(struct embedding *e, const struct msg_head *h, const char *data,
@@ -130,9 +123,7 @@ static ssize_t encode_chat(struct embedding *e, const struct msg_head *h, const 
 	turns = calloc(h->n_turns, sizeof(*turns));
 	if (!turns)
 		return -ENOMEM;
-	ret = parse_turns(h, data, turns);
-	for (uint32_t i = 0; !ret && i < h->n_turns; i++)
-		content += turns[i].len;
+	ret = read_turns(h, data, turns, &content);
 	if (!ret && content)
 		ret = chat_encode(e->chat, turns, h->n_turns, true, ids, &n, err);
 	free(turns);

@@ -181,6 +181,29 @@ const char *msg_stop(const struct msg_view *v, unsigned int i)
 	return p;
 }
 
+int msg_read_turns(const struct msg_head *h, const char *data, struct msg_content *turns)
+{
+	size_t pos = 0, size = h->data_bytes;
+
+	for (uint32_t i = 0; i < h->n_turns; i++) {
+		struct msg_turn turn;
+
+		if (size - pos < sizeof(turn))
+			return -EBADMSG;
+		memcpy(&turn, data + pos, sizeof(turn));
+		pos += sizeof(turn);
+		if (turn.role >= MSG_ROLE_COUNT || turn.len > size - pos)
+			return -EBADMSG;
+		turns[i] = (struct msg_content){
+			.role = (enum msg_role)turn.role, .len = turn.len, .text = data + pos,
+		};
+		pos += ((size_t)turn.len + 3) & ~(size_t)3;
+		if (pos > size)
+			return -EBADMSG;
+	}
+	return pos == size ? 0 : -EBADMSG;
+}
+
 /* -------------------------------------------------------------- writing --- */
 
 int msg_begin(void *buf, size_t capacity, const struct msg_view *from, enum msg_kind kind,

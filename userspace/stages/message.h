@@ -171,6 +171,16 @@ struct msg_turn {
 };
 
 /**
+ * struct msg_content - one turn of a conversation that has been checked
+ * @text:	@len bytes in the data that msg_read_turns() was given, any bytes
+ */
+struct msg_content {
+	enum msg_role	role;
+	uint32_t	len;
+	const char	*text;
+};
+
+/**
  * struct msg_reply - head of TEXT, END and ERROR on the client's reply stage
  * @token:	the token chosen, -1 if there is none (end-of-sequence, cancel, error)
  * @reason:	END: enum msg_reason
@@ -250,6 +260,16 @@ static inline size_t msg_align(size_t n)
  * Return: 0 or -EBADMSG.
  */
 int msg_read(const struct sluice_msg *m, struct msg_view *v);
+
+/**
+ * msg_read_turns() - find the turns of a REQUEST without MSG_F_RAW
+ * @h:		checked head
+ * @data:	a private copy of the h->data_bytes of its data: lengths in it are followed
+ * @turns:	out: [h->n_turns]
+ *
+ * Return: 0, or -EBADMSG if the turns do not fill the data exactly.
+ */
+int msg_read_turns(const struct msg_head *h, const char *data, struct msg_content *turns);
 
 /**
  * msg_begin() - lay out a payload that continues the stream of another
