@@ -21,5 +21,5 @@ suite_fuzz() {
 }
 
 suite_fuzz_short() {
-	fuzz fuzz-short --seconds 30
+	fuzz fuzz-short --seconds 24
 }
