@@ -14,13 +14,14 @@ kernel_fragments() {
 	esac
 }
 
-# kernel_dir KIND: build directory of a UML kernel, keyed by source, configuration and compiler.
+# kernel_dir KIND: build directory of a UML kernel, keyed by source, patches, configuration and
+# compiler.
 kernel_dir() {
 	local key
 	# shellcheck disable=SC2046
 	key=$({
 		readlink "$cache/src/current"
-		cat $(kernel_fragments "$1")
+		cat $(kernel_fragments "$1") "$here"/kernels/*.patch
 		gcc -dumpfullversion
 	} 2>/dev/null | content_key)
 	echo "$cache/kernels/$1-$key"
@@ -45,6 +46,18 @@ setup_kernel_tree() {
 		rm -rf "$work"
 	fi
 	point "$cache/src/current" "linux-$version"
+}
+
+# patch_tree DIR: mistakes of UML that our tests run into. A newer source may not have them.
+patch_tree() {
+	local file
+	for file in "$here"/kernels/*.patch; do
+		# there already?
+		! patch -d "$1" -p1 -s -f -R --dry-run -i "$file" >/dev/null 2>&1 || continue
+		patch -d "$1" -p1 -s -f --dry-run -i "$file" >/dev/null 2>&1 &&
+			patch -d "$1" -p1 -s -f -i "$file" ||
+			say "$(basename "$file") does not fit this kernel source: left out"
+	done
 }
 
 unpack_source() {
@@ -105,6 +118,7 @@ setup_uml() {
 	setup_kernel_tree
 	dir=$(kernel_dir "$kind")
 	[ ! -e "$dir/.complete" ] || return 0
+	patch_tree "$(realpath "$cache/src/current")"
 	read -ra fragments < <(kernel_fragments "$kind")
 	mkdir -p "$dir" "$cache/log"
 	# An interrupted build goes on where it was; .complete says that all of it is there.
