@@ -70,6 +70,23 @@ TEST(not_there)
 	exchange(_metadata);
 }
 
+/* As an administrator does it. */
+TEST(by_sysctl)
+{
+	static const char path[] = "/proc/sys/kernel/io_uring_disabled";
+	FILE *f = fopen(path, "w");
+
+	if (!f)
+		SKIP(return, "this kernel (before 6.6) has no kernel.io_uring_disabled");
+	fputs("2", f);
+	ASSERT_EQ(0, fclose(f));
+	exchange(_metadata);
+	f = fopen(path, "w");
+	ASSERT_NE(NULL, f);
+	fputs("0", f);
+	ASSERT_EQ(0, fclose(f));
+}
+
 TEST(by_environment)
 {
 	setenv("SLUICE_NO_URING", "1", 1);
