@@ -43,7 +43,11 @@ static char *sl_stage_devnode(sl_const_device *dev, umode_t *mode, kuid_t *uid, 
 		*uid = s->uid;
 	if (gid)
 		*gid = s->gid;
-	return kasprintf(GFP_KERNEL, "sluice/%s", s->name);
+	/*
+	 * Without a name here the driver core takes another one, and device_add() tells
+	 * nobody: a stage would be there and its node in the wrong place.
+	 */
+	return kasprintf(GFP_KERNEL | __GFP_NOFAIL, "sluice/%s", s->name);
 }
 
 static void sl_stage_free(struct sl_stage *s)

@@ -70,7 +70,13 @@ suite_kernels() {
 	done
 }
 
+suite_kunit() {
+	need kernel-debug
+	tap kunit tests/kunit/run
+}
+
 suite_debug() {
+	suite_kunit
 	need kernel-debug
 	scripts/build-kmod debug >/dev/null || failed=$((failed + 1))
 	build tests
