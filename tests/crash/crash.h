@@ -123,6 +123,8 @@ struct operation {
 	int		(*run)(struct client *c);
 };
 
+#define NSECOND		10u
+
 extern const struct operation operations[];
 extern const uint32_t noperations;
 extern bool in_client;

@@ -36,7 +36,7 @@ static uint32_t below(uint32_t n)
 
 uint32_t scenario_count(void)
 {
-	return nprefills * 2 * noperations * (noperations + 1);
+	return nprefills * 2 * noperations * (NSECOND + 1);
 }
 
 /* False: there is none of that number. */
@@ -45,13 +45,13 @@ bool scenario_get(uint32_t number, struct scenario *s)
 	uint32_t n = number;
 
 	memset(s, 0, sizeof(*s));
-	s->second = n % (noperations + 1);
-	n /= noperations + 1;
+	s->second = n % (NSECOND + 1);
+	n /= NSECOND + 1;
 	s->first = n % noperations;
 	n /= noperations;
 	s->prefill = n % nprefills;
 	s->sole = n / nprefills;
-	if (s->second == noperations)
+	if (s->second == NSECOND)
 		s->second = NONE;
 	s->sleepers = (s->prefill + s->first + s->second) & 1;
 	s->wrap = (s->first + s->second) >> 1 & 1;
