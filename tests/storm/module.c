@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+/* module.c: the rings of the module, and how the storm uses them through the library. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../../lib/internal.h"
+#include "storm.h"
+
+static const char *const names[LANES] = { "storm.in", "storm.out", "storm.in.dead" };
+
+static int module_create(struct storm *s)
+{
+	struct sluice_create in = {
+		.nslots = 64, .nbufs = 32, .bufsize = 4096, .max_attempts = 3,
+		.ack_timeout_ms = 300 * s->opt.scale, .max_hold_ms = 3000 * s->opt.scale,
+		.write_timeout_ms = 300 * s->opt.scale, .dead_slots = 256,
+	};
+	struct sluice_create out = in;
+	int ret;
+
+	strcpy(in.name, names[LANE_IN]);
+	strcpy(out.name, names[LANE_OUT]);
+	out.max_attempts = 254;
+	out.dead_slots = 0;
+	ret = sluice_create(&in);
+	if (!ret)
+		ret = sluice_create(&out);
+	if (ret)
+		fprintf(stderr, "storm: %s\n", sluice_error());
+	return ret;
+}
+
+static void module_destroy(struct storm *s)
+{
+	if (sluice_destroy(names[LANE_IN], 1000, 0) || sluice_destroy(names[LANE_OUT], 1000, 0)) {
+		fprintf(stderr, "# storm: %s\n", sluice_error());
+		s->tally.bad_ends++;
+	}
+}
+
+/* The kernel sees who comes and who dies. */
+static int module_attach(struct storm *s, struct seat *seat)
+{
+	return 0;
+}
+
+static void module_died(struct storm *s, struct seat *seat)
+{
+}
+
+static void module_tick(struct storm *s)
+{
+}
+
+static int module_info(struct storm *s, enum lane lane, struct sluice_info *info)
+{
+	return sluice_info(names[lane], info);
+}
+
+static int module_open(struct storm *s, struct seat *seat, enum lane lane, enum sluice_role role,
+		       struct sluice_ep **ep)
+{
+	/* one life in four does without io_uring */
+	bool without = s->opt.no_uring || seat->lives % 4 == 3;
+	int ret = 0;
+
+	if (!process_ctx)
+		ret = sluice_ctx_create(without ? SLUICE_CTX_NO_URING : 0, &process_ctx);
+	return ret ? ret : sluice_attach(process_ctx, names[lane], role, 0, ep);
+}
+
+static void module_close_ring(struct sluice_ep *ep)
+{
+	if (ep->ctx->uring)
+		io_uring_queue_exit(&ep->ctx->ring);
+}
+
+const struct backend module_backend = {
+	.name = "the module",
+	.create = module_create, .destroy = module_destroy, .seat_attach = module_attach,
+	.seat_died = module_died, .tick = module_tick, .info = module_info, .open = module_open,
+	.has_descriptors = true, .close_ring = module_close_ring,
+};
