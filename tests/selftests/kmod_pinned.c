@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+/* Description: a dead producer's buffer is not given to others while its pages are pinned */
+#include <liburing.h>
+
+#include "kmod_process.h"
+
+#define TICK	scaled(50)	/* ms */
+#define SOON	scaled(5000)
+
+/*
+ * Registered buffers pin their pages for as long as the ring lives, which the child shares with
+ * its parent: so they stay pinned after the child's death, as those of a device would.
+ */
+TEST(waits_for_the_device)
+{
+	struct sluice_create c = {
+		.nbufs = 2, .bufsize = PAGE, .ack_timeout_ms = 4 * TICK, .write_timeout_ms = 2 * TICK,
+	};
+	struct io_uring ring;
+	struct child child;
+	struct end in;
+
+	ASSERT_EQ(0, stage_create("t", c));
+	ASSERT_EQ(0, end_make(&in, "t", SLUICE_CONSUMER, 0));
+	if (io_uring_queue_init(4, &ring, 0))
+		SKIP(goto out, "no io_uring here");
+	ASSERT_GE(child_start(&child), 0);
+	if (!child.pid) {
+		struct iovec pages;
+		struct end out;
+		u32 buf, other;
+
+		CHILD_EXPECT(!end_make(&out, "t", SLUICE_PRODUCER, 0));
+		CHILD_EXPECT(!end_take(&out, &buf) && !end_take(&out, &other));
+		pages.iov_base = memset(out.payload + buf * PAGE, 1, PAGE);
+		pages.iov_len = PAGE;
+		CHILD_EXPECT(!io_uring_register_buffers(&ring, &pages, 1));
+		tell_and_pause(&child, buf);
+	}
+	ASSERT_LT(hear(&child), 2);
+	EXPECT_STATE("t", BOTH, .buffers = 2);
+	ASSERT_EQ(0, child_kill(&child));
+	AWAIT_STATE("t", SOON, .consumers = 1, .buffers = 1, .deaths = 1);
+	sleep_ms(10 * TICK);
+	EXPECT_STATE("t", .consumers = 1, .buffers = 1, .deaths = 1);
+	/* everybody sleeps: the buffer alone keeps the timer running */
+	EXPECT_EQ(-EAGAIN, end_claim(&in, &(u64){ 0 }, &(u64){ 0 }));
+	EXPECT_EQ(-EAGAIN, end_wait(&in, SLUICE_WAIT_READY, in.cursor, 0));
+	sleep_ms(10 * TICK);
+	EXPECT_EQ(0, io_uring_unregister_buffers(&ring));
+	AWAIT_STATE("t", SOON, .consumers = 1, .deaths = 1);
+	io_uring_queue_exit(&ring);
+out:
+	end_close(&in);
+	EXPECT_EQ(0, stage_destroy("t", 0, 0));
+}
+
+TEST_HARNESS_MAIN
