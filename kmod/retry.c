@@ -92,6 +92,26 @@ static int sl_dead_publish(struct sl_stage *s, const struct sl_message *m,
 	return stops ? err : 0;
 }
 
+/*
+ * A letter that was claimed as often as a word can count goes to the end, as a new one: it is not
+ * lost for having been read. Where the end has no room it stays DEAD and the tick comes back.
+ * Return: false when it is no letter of ours.
+ */
+static bool sl_dead_again(struct sl_stage *d, u32 index, u64 word, struct sl_message *m)
+{
+	u64 *buf = m->buf < d->nbufs ? sl_buffer_word(d, m->buf, false) : NULL;
+	u64 ticket = ticket_of(slot_lap(word), index, d->order), again;
+
+	lockdep_assert_held(&d->lock);
+	if (!buf || !sl_cas(buf, buf_word(ticket, BUF_SENT), buf_word(SLOT_OWNER_KERNEL, BUF_HELD)))
+		return false;
+	if (sl_ring_publish(d, m, SLOT_OWNER_KERNEL, &again))
+		sl_cas(buf, buf_word(SLOT_OWNER_KERNEL, BUF_HELD), buf_word(ticket, BUF_SENT));
+	else
+		slot_bury(&sl_slot(d, index)->word, word);
+	return true;
+}
+
 /**
  * sl_bury() - DEAD to FREE, with a letter and a word to the sender (P15, P16)
  * @word:	DEAD
@@ -125,6 +145,8 @@ void sl_bury(struct sl_stage *s, u32 index, u64 word, int reason)
 	head.time = m.time;
 	if (s->dead && sl_dead_publish(s, &m, &head))
 		return;
+	if (s->is_dead && head.attempts >= SLOT_ATTEMPT_LAST && sl_dead_again(s, index, word, &m))
+		return;
 	sl_queue_dead(s, ticket, reason);
 	if (slot_bury(&slot->word, word) != SLOT_OK)
 		return;
@@ -154,7 +176,9 @@ bool sl_retry_claim(struct sl_stage *s, u32 index, u64 word, bool charge, int re
 	u64 ticket = ticket_of(slot_lap(word), index, s->order);
 
 	lockdep_assert_held(&s->lock);
-	if (charges >= s->max_attempts || slot_attempt(word) >= SLOT_ATTEMPT_LAST) {
+	/* a letter never dies, whoever read it so far did not finish (P15) */
+	if ((charges >= s->max_attempts && !s->is_dead) ||
+	    slot_attempt(word) >= SLOT_ATTEMPT_LAST) {
 		if (slot_kill(&slot->word, word) != SLOT_OK)
 			return false;
 		if (sh)
