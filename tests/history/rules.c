@@ -78,7 +78,8 @@ static int by_message(const void *pa, const void *pb)
 
 /* What became of a ticket, or of one attempt of it. */
 struct outcome {
-	unsigned int	sent, delivered, ack, acked, refused, dead;
+	unsigned int	sent, delivered, ack, acked, stale, dead;
+	unsigned int	maybe;	/* ACKs of which nobody knows: who gave them died meanwhile */
 };
 
 static void outcome_add(struct outcome *o, const struct history_event *e)
@@ -87,19 +88,31 @@ static void outcome_add(struct outcome *o, const struct history_event *e)
 	o->delivered += e->what == HISTORY_DELIVERED;
 	o->ack += e->what == HISTORY_ACK;
 	o->acked += e->what == HISTORY_ACKED;
-	o->refused += e->what == HISTORY_STALE || e->what == HISTORY_NACKED;
+	o->stale += e->what == HISTORY_STALE;
 	o->dead += e->what == HISTORY_DEAD;
 }
 
-/* An ACK of which nobody knows what became: its sender died meanwhile. */
-static bool maybe_acked(const struct outcome *o)
+/* Of the facts of one ticket, in order of attempts. */
+static struct outcome outcome_of(const struct fact *f, size_t n)
 {
-	return o->ack > o->acked + o->refused;
+	struct outcome all = { 0 };
+	size_t i, k;
+
+	for (i = 0; i < n; i = k) {
+		struct outcome one = { 0 };
+
+		for (k = i; k < n && f[k].e->attempt == f[i].e->attempt; k++) {
+			outcome_add(&one, f[k].e);
+			outcome_add(&all, f[k].e);
+		}
+		all.maybe += one.ack && !one.acked && !one.stale;
+	}
+	return all;
 }
 
 static bool finished(const struct outcome *o)
 {
-	return o->acked || o->dead || maybe_acked(o);
+	return o->acked || o->dead || o->maybe;
 }
 
 /* Only who has claimed an attempt may acknowledge it. */
@@ -175,11 +188,10 @@ static bool excused(struct check *c)
 static void check_ticket(struct check *c, const struct fact *f, size_t n)
 {
 	const struct history_event *e = f->e;
-	struct outcome o = { 0 };
+	struct outcome o = outcome_of(f, n);
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		outcome_add(&o, f[i].e);
 		if (f[i].e->stream != e->stream || f[i].e->counter != e->counter) {
 			violation(c, HISTORY_MIXED, "lane %u ticket %llu: %llu/%llu and %llu/%llu",
 				  f->lane, (ull)e->ticket, (ull)e->stream, (ull)e->counter,
@@ -198,7 +210,7 @@ static void check_ticket(struct check *c, const struct fact *f, size_t n)
 		violation(c, HISTORY_LOST, "lane %u ticket %llu, message %llu/%llu, %s", f->lane,
 			  (ull)e->ticket, (ull)e->stream, (ull)e->counter,
 			  o.delivered ? "delivered and not finished" : "never delivered");
-	c->res->maybe += maybe_acked(&o);
+	c->res->maybe += o.maybe;
 	c->res->dead += !!o.dead;
 }
 
@@ -253,14 +265,11 @@ struct message {
 
 static void message_ticket(struct message *m, const struct fact *f, size_t n)
 {
-	struct outcome o = { 0 };
-	size_t i;
+	struct outcome o = outcome_of(f, n);
 
-	for (i = 0; i < n; i++)
-		outcome_add(&o, f[i].e);
 	m->tickets++;
 	m->delivered += !!o.delivered;
-	m->acked += o.acked || maybe_acked(&o);
+	m->acked += o.acked || o.maybe;
 	m->dead += !!o.dead;
 	m->finished += finished(&o);
 }

@@ -114,6 +114,9 @@ static bool pick(struct producer *p, uint64_t *counter)
 		*counter = p->again;
 		return true;
 	}
+	/* in the idle phase there is one message at a time */
+	if (p->s->idle && p->seat->log)
+		return false;
 	if (stop_level(p->s) || p->next >= PRODUCER_LIMIT ||
 	    p->next >= __atomic_load_n(&p->s->budget, __ATOMIC_RELAXED))
 		return false;
@@ -152,7 +155,7 @@ static int send_in_steps(struct producer *p, struct sluice_msg *m)
 		if (data)
 			memcpy(data, m->data, m->len);
 		/* give a kill time to come here */
-		if (!below(&p->seat->rng, 8))
+		if (!below(&p->seat->rng, 3))
 			sleep_us(below(&p->seat->rng, 100));
 		if (!below(&p->seat->rng, 16)) {
 			sluice_discard(p->out, m);

@@ -206,8 +206,8 @@ static void work_on(struct worker *w, const struct sluice_msg *m)
 	}
 	hold(w, m);
 	compare(w->s, w->seat, LANE_IN, w->in, m);
-	if (!below(&w->seat->rng, 32))
-		sleep_us(below(&w->seat->rng, 500));
+	if (!below(&w->seat->rng, 6))
+		sleep_us(below(&w->seat->rng, 1000));
 	obey(w->s, w->seat, w->in, w->out);
 	if (give_back(w, m))
 		return;

@@ -102,8 +102,10 @@ static int check_round(struct storm *s, struct history_result *res)
 
 	if (ret)
 		return ret;
-	if (now.nfound && !res->nfound && s->opt.keep && !history_save(s->history, s->opt.keep))
+	if (now.nfound && s->opt.keep && !s->kept && !history_save(s->history, s->opt.keep)) {
+		s->kept = true;
 		printf("# the history of this round is in %s (see history-check)\n", s->opt.keep);
+	}
 	return history_result_add(res, &now);
 }
 
@@ -201,10 +203,9 @@ int storm_idle(struct storm *s, unsigned int kills, struct history_result *res)
 		sleep_us(3000);		/* everybody else is asleep by now */
 		s->tally.kills += seat_kill(s, seat);
 		drain(s);
-		ret = seat_start(s, seat);
-		if (ret)
-			return ret;
-		sleep_us(3000 * s->opt.scale);
+		/* whoever sits down now is asleep, too, before the next message comes */
+		seats_look(s, true);
+		sleep_us(5000 * s->opt.scale);
 	}
 	end_round(s);
 	s->idle = 0;

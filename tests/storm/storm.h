@@ -103,6 +103,7 @@ struct storm {
 	struct history	*history;
 	struct tally	tally;
 	unsigned int	nseats, parent_log;
+	bool		kept;		/* opt.keep is written */
 	uint64_t	rng, round, first;
 	uint32_t	stop, budget, idle;
 	struct seat	seat[MAX_SEATS];

@@ -318,7 +318,7 @@ struct reaper *reaper_create(const struct sluice_create *c, uint64_t first)
 {
 	struct reaper *r = create_one(c, first);
 	struct sluice_create d = {
-		.nslots = SLUICE_MIN_SLOTS, .nbufs = c->dead_slots, .max_attempts = 254,
+		.nslots = SLUICE_MIN_SLOTS, .nbufs = c->dead_slots, .max_attempts = c->max_attempts,
 		.bufsize = (u32)PAGE_ALIGN(max(c->bufsize, SLUICE_INLINE_MAX) +
 					   sizeof(struct sluice_dead_letter)),
 		.ack_timeout_ms = c->ack_timeout_ms,
