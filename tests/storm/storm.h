@@ -78,7 +78,7 @@ struct seat {
 struct options {
 	bool		module, no_uring;
 	uint64_t	seed;
-	unsigned int	kills, round_kills, producers, workers, idle, messages;
+	unsigned int	kills, seconds, round_kills, producers, workers, idle, messages;
 	unsigned int	spread_us;	/* between two kills, at most */
 	unsigned int	scale;		/* where everything is slow */
 	const char	*keep;

@@ -1,0 +1,41 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# Suites that kill: processes of a pipeline, all the time, and a history that shows what became of
+# every message.
+
+# On the module: storm_on KERNEL OPTION...
+storm_on() {
+	local kernel=$1
+	shift
+	tap "storm-$kernel" tests/storm/run --kernel "$kernel" --timeout "${BOX_TIMEOUT:-900}" \
+		--keep "$logs/storm-$kernel.history" "$@"
+}
+
+# What make check has time for.
+suite_storm_short() {
+	uml_ready
+	tap history env CMOCKA_MESSAGE_OUTPUT=TAP "$O/tests/history_test"
+	tap storm-user "$O/tests/storm/storm" --kills 10000 --seconds 20 \
+		--keep "$logs/storm-user.history"
+	storm_on uml --kills 100 --idle 20
+}
+
+suite_storm() {
+	uml_ready
+	need model
+	tap history env CMOCKA_MESSAGE_OUTPUT=TAP "$O/tests/history_test"
+	tap storm-user "$O/tests/storm/storm" --kills 10000 --keep "$logs/storm-user.history"
+	storm_on uml --kills 1000 --idle 50
+	tap storm-no-uring tests/storm/run --kills 300 --idle 20 --no-uring
+	tap storm-pipeline tests/e2e/kill_storm.sh --kills 40
+}
+
+suite_storm_kernels() {
+	local kernel
+	need packages tcg
+	build tests
+	for kernel in 6.1 6.12 7.2; do
+		need kernel-tcg "$kernel" headers "$kernel"
+		BOX_TIMEOUT=3600 storm_on "$kernel" --kills 1000 --idle 50
+	done
+}
