@@ -54,10 +54,10 @@ int seat_start(struct storm *s, struct seat *seat)
 	seat->lives++;
 	seat->order = ORDER_NONE;
 	seat->obeyed = 0;
+	seat->stop = 0;
 	seat->suicide = 0;
 	seat->holds = 0;
 	seat->continue_at = 0;
-	seat->was_stopped = false;
 	seat->rng = mix(s->opt.seed + seat->log, s->round << 32 | seat->lives) | 1;
 	fflush(NULL);
 	pid = fork();
@@ -151,15 +151,26 @@ void seat_evict(struct storm *s, struct seat *seat)
 	s->backend->seat_died(s, seat);
 }
 
-/* Stopped for longer than any timeout; seats_continue() lets it go on. */
+/*
+ * Stopped for longer than any timeout; seats_continue() lets it go on. When the producers have to
+ * end they have to go on, too; what a stopped worker holds is then given to another by the clock.
+ */
 void seat_stop(struct storm *s, struct seat *seat)
 {
-	uint32_t ms = s->opt.module ? 350 * s->opt.scale : 60;
+	uint32_t ms = s->opt.module ? 400 * slowness(s) : 60;
+	unsigned int i;
 
-	if (!seat->pid || seat->continue_at)
+	/* one at a time, or nothing moves */
+	for (i = 0; i < s->nseats; i++)
+		if (s->seat[i].continue_at)
+			return;
+	if (!seat->pid)
 		return;
-	kill(seat->pid, SIGSTOP);
-	seat->was_stopped = true;
+	/* a consumer with a claim in its hands, a producer anywhere */
+	if (seat->role == PRODUCER)
+		kill(seat->pid, SIGSTOP);
+	else
+		__atomic_store_n(&seat->stop, 1, __ATOMIC_RELEASE);
 	seat->continue_at = history_now() + (ms + below(&s->rng, ms)) * MS;
 	s->tally.stops++;
 }
@@ -172,9 +183,11 @@ void seats_continue(struct storm *s)
 	for (i = 0; i < s->nseats; i++) {
 		struct seat *seat = &s->seat[i];
 
-		if (!seat->continue_at || (now < seat->continue_at && !s->stop))
+		if (!seat->continue_at || (now < seat->continue_at && s->stop < 2 &&
+					   !(s->stop && seat->role == PRODUCER)))
 			continue;
 		seat->continue_at = 0;
+		__atomic_store_n(&seat->stop, 0, __ATOMIC_RELEASE);
 		kill(seat->pid, SIGCONT);
 	}
 }

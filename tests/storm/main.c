@@ -134,7 +134,8 @@ static struct options parse(int argc, char **argv)
 	const char *scale = getenv("SLUICE_TEST_SCALE");
 	struct options o = {
 		.kills = 1000, .round_kills = 250, .messages = 4000, .producers = 3, .workers = 3,
-		.spread_us = 2000, .scale = scale && atoi(scale) > 1 ? (unsigned int)atoi(scale) : 1,
+		.spread_us = 2000,
+		.scale = scale && atoi(scale) > 1 ? (unsigned int)atoi(scale) : 1,
 	};
 	int c;
 
@@ -223,7 +224,8 @@ static void say_what_happened(const struct storm *s)
 	       (ull)t->orders[ORDER_EXEC], (ull)t->orders[ORDER_FORK], (ull)t->orders[ORDER_CLOSE],
 	       (ull)t->orders[ORDER_CLOSE_RING], (ull)t->suicides, (ull)t->stops);
 	printf("# the kernel's counters: %llu deaths, %llu redelivered, %llu discarded, "
-	       "%llu timeouts, %llu evictions, %llu dead letters, %llu nacks, %llu sends, %llu lies\n",
+	       "%llu timeouts, %llu evictions, %llu dead letters, %llu nacks, %llu sends, "
+	       "%llu lies\n",
 	       (ull)t->deaths, (ull)t->redelivered, (ull)t->discarded, (ull)t->timeouts,
 	       (ull)t->evictions, (ull)t->dead_letters, (ull)t->nacks, (ull)t->sends,
 	       (ull)t->lies);

@@ -13,8 +13,8 @@ static int module_create(struct storm *s)
 {
 	struct sluice_create in = {
 		.nslots = 64, .nbufs = 32, .bufsize = 4096, .max_attempts = 3,
-		.ack_timeout_ms = 300 * s->opt.scale, .max_hold_ms = 3000 * s->opt.scale,
-		.write_timeout_ms = 300 * s->opt.scale, .dead_slots = 256,
+		.ack_timeout_ms = 300 * slowness(s), .max_hold_ms = 3000 * slowness(s),
+		.write_timeout_ms = 300 * slowness(s), .dead_slots = 256,
 	};
 	struct sluice_create out = in;
 	int ret;

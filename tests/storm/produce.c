@@ -194,6 +194,7 @@ static void send_plain(struct producer *p, uint64_t counter)
 	if (ret < 0) {
 		note_message(p, HISTORY_UNSENT, counter, HISTORY_NO_TICKET);
 		end_unless_expected(p->seat, "send", ret == -EAGAIN ? 0 : ret);
+		sleep_us(500);
 		return;
 	}
 	note_message(p, HISTORY_SENT, counter, m.ticket);
@@ -213,7 +214,7 @@ static void send_told(struct producer *p, uint64_t counter)
 	if (ret) {
 		note_message(p, HISTORY_UNSENT, counter, HISTORY_NO_TICKET);
 		end_unless_expected(p->seat, "send", ret == -EAGAIN ? 0 : ret);
-		sleep_us(200);
+		sleep_us(500);
 		return;
 	}
 	set_bit(p->busy, counter, true);
@@ -236,6 +237,8 @@ static void hear(struct producer *p, int64_t timeout)
 			p->again = counter;
 		if (done[i].result == -EINTR || done[i].result == -ECANCELED)
 			continue;	/* sent, and nobody will tell: it goes out once more */
+		if (again)
+			sleep_us(500);
 		note_message(p, again ? HISTORY_UNSENT : done[i].result ? HISTORY_FAILED :
 			     HISTORY_TOLD, counter, HISTORY_NO_TICKET);
 		set_bit(p->settled, counter, !again);

@@ -91,6 +91,13 @@ void obey(struct storm *s, struct seat *seat, struct sluice_ep *in, struct sluic
 	}
 }
 
+/* Whoever holds a claim is late with it from here on. */
+static void stop_if_asked(struct seat *seat)
+{
+	if (__atomic_exchange_n(&seat->stop, 0, __ATOMIC_ACQ_REL))
+		kill(getpid(), SIGSTOP);
+}
+
 static void note_generation(struct storm *s, const struct seat *seat, enum lane lane,
 			    const struct sluice_ep *ep, uint32_t *seen)
 {
@@ -208,12 +215,15 @@ static void work_on(struct worker *w, const struct sluice_msg *m)
 	compare(w->s, w->seat, LANE_IN, w->in, m);
 	if (!below(&w->seat->rng, 6))
 		sleep_us(below(&w->seat->rng, 1000));
+	stop_if_asked(w->seat);
 	obey(w->s, w->seat, w->in, w->out);
 	if (give_back(w, m))
 		return;
-	while (!pass_on(w, m))
+	while (!pass_on(w, m)) {
 		if (!sluice_holds(w->in, m))
 			return;
+		sleep_us(1000);	/* ring and queue are full: the sink is stopped */
+	}
 	acknowledge(w->s, w->seat, LANE_IN, w->in, m);
 }
 
@@ -358,6 +368,8 @@ void collect(struct storm *s, struct seat *seat)
 		}
 		obey(s, seat, in, NULL);
 		if (!ret)
+			stop_if_asked(seat);
+		if (!ret)
 			acknowledge(s, seat, LANE_OUT, in, &m);
 	}
 	let_all_out(&k);
@@ -404,6 +416,8 @@ void bury(struct storm *s, struct seat *seat)
 		ret = sluice_claim(in, &m, 20 * MS);
 		end_unless_expected(seat, "claim", ret == -EAGAIN ? 0 : ret);
 		obey(s, seat, in, NULL);
+		if (!ret)
+			stop_if_asked(seat);
 		if (!ret)
 			read_letter(s, seat, in, &m);
 	}

@@ -34,6 +34,7 @@ static void drain(struct storm *s)
 
 	while (!at_rest(s) && history_now() < deadline) {
 		seats_look(s, true);
+		seats_continue(s);
 		s->backend->tick(s);
 		sleep_us(1000);
 	}
@@ -118,10 +119,13 @@ static void one_kill(struct storm *s)
 	enum order order = ORDER_EXIT;
 	bool done;
 
-	if (how < 4) {
+	if (how < 5) {
 		seat_stop(s, seat);
 		return;
 	}
+	/* most of those that are stopped shall live to be late */
+	if (seat->continue_at && how % 16)
+		return;
 	if (s->backend->has_descriptors && how < 24)
 		order = (enum order)(ORDER_EXIT + below(&s->rng, ORDERS - ORDER_EXIT));
 	else if (how >= 8)

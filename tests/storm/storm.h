@@ -57,6 +57,7 @@ enum order {
 
 /**
  * struct seat - a place in the pipeline; one process after the other sits there
+ * @stop:	it shall stop itself when it holds a claim
  * @order:	see above; @obeyed: it was, and its process only waits for its end
  * @suicide:	its process is about to kill itself
  * @holds:	idle phase: it holds a message and waits to be killed
@@ -67,9 +68,8 @@ struct seat {
 	pid_t		pid;
 	uint32_t	lives;
 	uint64_t	continue_at;	/* ns; stopped until then, or 0 */
-	bool		was_stopped;
 	/* shared with the process */
-	uint32_t	order, obeyed;
+	uint32_t	order, obeyed, stop;
 	uint32_t	suicide;
 	uint32_t	holds;
 	uint64_t	rng;
@@ -198,6 +198,12 @@ struct sluice_ep *must_open(struct storm *s, struct seat *seat, enum lane lane,
 void obey(struct storm *s, struct seat *seat, struct sluice_ep *in, struct sluice_ep *out);
 void end_unless_expected(struct seat *seat, const char *verb, int ret);
 void note(struct storm *s, const struct seat *seat, struct history_event e);
+
+/* Of the module's timeouts: QEMU is slower, but not as slow as a deadline has to allow for. */
+static inline uint32_t slowness(const struct storm *s)
+{
+	return s->opt.scale > 1 ? 3 : 1;
+}
 
 static inline uint32_t stop_level(const struct storm *s)
 {
