@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Description: after whatever makes progress possible, a full fence (C), then a look at the sleepers
+ *
+ * The library's own source, with a note taken at each change of a word, each fence and each look.
+ */
+#include "lib_memory.h"
+
+#define MAX_NOTES	512u
+
+static char notes[MAX_NOTES + 1];
+static unsigned int n_notes;
+
+/* C a word changed, F a full fence, L a look at sleepers or at what the kernel keeps */
+static inline void note(char what)
+{
+	if (n_notes < MAX_NOTES)
+		notes[n_notes++] = what;
+}
+
+static inline u32 noted_hint(const struct sluice_ep *ep, const u32 *p)
+{
+	if (p == &ep->hints->ready_sleepers || p == &ep->hints->room_sleepers ||
+	    p == &ep->hints->queued)
+		note('L');
+	return hint(p);
+}
+
+static inline enum slot_result changed(enum slot_result r)
+{
+	if (r == SLOT_OK)
+		note('C');
+	return r;
+}
+
+#undef sl_fence
+#define sl_fence()			note('F')
+#define fence_after_cas()		note('F')
+#define hint(p)				noted_hint(ep, p)
+#define slot_publish_sole(w, lap)	(note('C'), slot_publish_sole(w, lap))
+#define slot_publish(w, lap, owner)	changed(slot_publish(w, lap, owner))
+#define slot_discard(w, lap, owner)	changed(slot_discard(w, lap, owner))
+#define slot_ack(w, token)		changed(slot_ack(w, token))
+#define buf_drop(w, owner)		changed(buf_drop(w, owner))
+#define buf_free_sent(w, ticket)	changed(buf_free_sent(w, ticket))
+#include "../../lib/claim.c"
+#include "../../lib/produce.c"
+#undef hint
+
+/* The last change, then a fence, then a look; @looks of them, of which none may be early. */
+static void check(unsigned int looks)
+{
+	unsigned int i;
+	char *last;
+
+	notes[n_notes] = 0;
+	last = strrchr(notes, 'C');
+	assert_non_null(last);
+	assert_int_equal('F', last[1]);
+	for (i = 0; i < looks; i++)
+		assert_int_equal('L', last[2 + i]);
+	n_notes = 0;
+}
+
+static void forget(void)
+{
+	n_notes = 0;
+}
+
+static void test_sends(void **state)
+{
+	for (int sole = 0; sole < 2; sole++) {
+		struct sluice_msg m = number(1), some[3] = { number(1), number(2), number(3) };
+		struct ring r;
+		void *data;
+
+		make(&r, 0);
+		r.out.sole = sole;
+		forget();
+		assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+		check(1);
+		assert_int_equal(0, sluice_post(&r.out, &m));
+		check(1);
+		assert_int_equal(3, sluice_send_batch(&r.out, some, 3, SLUICE_NOW));
+		check(1);
+		assert_int_equal(0, sluice_reserve(&r.out, &m, &data, SLUICE_NOW));
+		forget();
+		assert_int_equal(0, sluice_publish(&r.out, &m));
+		check(1);
+		unmake(&r);
+	}
+}
+
+/* Consumers may pass it, and the next lap has room. */
+static void test_discard(void **state)
+{
+	struct sluice_msg m = number(1);
+	struct ring r;
+	void *data;
+
+	make(&r, 0);
+	assert_int_equal(0, sluice_reserve(&r.out, &m, &data, SLUICE_NOW));
+	forget();
+	assert_int_equal(0, sluice_discard(&r.out, &m));
+	check(3);
+	unmake(&r);
+}
+
+static void test_buffer_comes_back(void **state)
+{
+	struct sluice_buffer b;
+	struct ring r;
+
+	make(&r, 0);
+	assert_int_equal(0, sluice_buffer_take(&r.out, &b, SLUICE_NOW));
+	forget();
+	assert_int_equal(0, sluice_buffer_drop(&r.out, &b));
+	check(2);
+	unmake(&r);
+}
+
+/* Slot, then buffer, then the look: who waits for the buffer finds it (P17). */
+static void test_acks(void **state)
+{
+	char big[200] = "more than a slot has room for";
+	struct sluice_msg m = number(1), some[3];
+	struct ring r;
+
+	make(&r, 0);
+	m.data = big;
+	m.len = sizeof(big);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_int_equal(3, sluice_claim_batch(&r.in, some, 3, SLUICE_NOW));
+	forget();
+	assert_int_equal(0, sluice_ack(&r.in, &some[0]));
+	check(2);
+	assert_int_equal(2, sluice_ack_batch(&r.in, &some[1], 2));
+	check(2);
+	unmake(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sends),
+		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_buffer_comes_back),
+		cmocka_unit_test(test_acks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
