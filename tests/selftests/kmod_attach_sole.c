@@ -122,4 +122,56 @@ TEST_F(stage, publishes_without_reserving)
 	end_close(&in);
 }
 
+/*
+ * Its buffer is SENT before its ticket is published (P17). Another's death does not take it away,
+ * its own death does, and of what is published nobody's (P18).
+ */
+TEST_F(stage, buffers_between_send_and_publish)
+{
+	struct end *e = &self->sole, in;
+	u32 sent, half;
+
+	ASSERT_EQ(0, end_take(e, &sent));
+	end_fill(e, 0, "x", 1, sent);
+	ASSERT_EQ(SLOT_OK, buf_send(end_buffer(e, sent), e->id, 0));
+	slot_publish_sole(end_word(e, 0), 0);
+	e->control->tail = 1;
+	ASSERT_EQ(0, end_take(e, &half));
+	ASSERT_EQ(SLOT_OK, buf_send(end_buffer(e, half), e->id, 1));
+	ASSERT_EQ(0, end_make(&in, "t", SLUICE_CONSUMER, 0));
+	end_close(&in);
+	EXPECT_STATE("t", .producers = 1, .sole = 1, .ready = 1, .buffers = 2, .deaths = 1);
+	EXPECT_EQ(buf_word(0, BUF_SENT), *end_buffer(e, sent));
+	EXPECT_EQ(buf_word(1, BUF_SENT), *end_buffer(e, half));
+	end_close(e);
+	AWAIT_STATE("t", 100, .ready = 1, .buffers = 1, .deaths = 2);
+	ASSERT_EQ(0, end_make(&in, "t", SLUICE_CONSUMER, 0));
+	EXPECT_EQ(0, end_take_text(&in, "x"));
+	EXPECT_STATE("t", .consumers = 1, .deaths = 2);
+	end_close(&in);
+}
+
+/* What the kernel keeps for the dead it will publish: nobody can be alone until then. */
+TEST_F(stage, not_beside_the_queue)
+{
+	struct sluice_send s = {
+		.size = sizeof(s), .flags = SLUICE_SEND_ACCEPT, .addr = (u64)(uintptr_t)"x", .len = 1,
+	};
+	struct end other, in;
+
+	end_close(&self->sole);
+	ASSERT_EQ(0, end_make(&other, "t", SLUICE_PRODUCER, 0));
+	while (!end_send(&other, "x", NULL))
+		;
+	ASSERT_EQ(1, call(other.fd, SLUICE_IOC_SEND, &s));
+	end_close(&other);
+	AWAIT_STATE("t", 100, .ready = NSLOTS, .queued = 1, .deaths = 2, .sends = 1);
+	EXPECT_EQ(-EBUSY, end_make(&other, "t", SLUICE_PRODUCER, SLUICE_ATTACH_SOLE));
+	ASSERT_EQ(0, end_make(&in, "t", SLUICE_CONSUMER, 0));
+	EXPECT_EQ(0, end_take_text(&in, "x"));
+	EXPECT_EQ(0, end_make(&other, "t", SLUICE_PRODUCER, SLUICE_ATTACH_SOLE));
+	end_close(&other);
+	end_close(&in);
+}
+
 TEST_HARNESS_MAIN

@@ -149,6 +149,11 @@ TEST_F(both, sender_is_told)
 	ASSERT_EQ(0, kill_next(in, ENOKEY));
 	EXPECT_EQ(-ENOKEY, completion(&ring, SOON, NULL));
 	EXPECT_STATE("t.dead", .consumers = 1, .ready = 1, .buffers = 1);
+	/* the letter's own ACK is nobody's business */
+	ASSERT_EQ(0, end_claim(&self->dead, &ticket, &token));
+	EXPECT_EQ(0, end_slot(&self->dead, ticket)->flags);
+	EXPECT_EQ(SLUICE_MSG_TELL, letter_of(&self->dead, ticket)->flags);
+	EXPECT_EQ(0, end_ack(&self->dead, ticket, token));
 	/* charged failures, the last of which it is told */
 	command_send(&ring, self->r.out.fd, &s, 1);
 	io_uring_submit(&ring);

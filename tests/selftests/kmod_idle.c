@@ -63,4 +63,27 @@ TEST_F(both, runs_while_a_claim_is_outstanding)
 	AWAIT_STATE("t", 40 * TICK, BOTH, .ready = 1, .redelivered = 1, .timeouts = 1);
 }
 
+/* Its producer stopped before it looked for sleepers: as long as somebody is awake, nobody waits. */
+TEST_F(both, wakes_for_what_nobody_announced)
+{
+	struct pollfd p = { .fd = self->r.in.fd, .events = POLLIN };
+	struct end other, *out = &self->r.out;
+	u64 t;
+
+	ASSERT_EQ(0, end_make(&other, "t", SLUICE_CONSUMER, 0));
+	EXPECT_EQ(-EAGAIN, end_claim(&self->r.in, &(u64){ 0 }, &(u64){ 0 }));
+	EXPECT_EQ(-EAGAIN, end_wait(&self->r.in, SLUICE_WAIT_READY, self->r.in.cursor, 0));
+	EXPECT_EQ(0, poll(&p, 1, (int)TICK));
+	ASSERT_EQ(0, end_reserve(out, &t));
+	end_fill(out, t, "x", 1, SLUICE_NO_BUFFER);
+	ASSERT_EQ(SLOT_OK, slot_publish(end_word(out, t), ticket_lap(t, out->order), out->id));
+	/* poll() would look by itself: whether the kernel took it off its list tells */
+	while (sl_load(&out->hints->ready_sleepers) && t < 100 * TICK) {
+		sleep_ms(1);
+		t++;
+	}
+	EXPECT_EQ(0, sl_load(&out->hints->ready_sleepers));
+	end_close(&other);
+}
+
 TEST_HARNESS_MAIN

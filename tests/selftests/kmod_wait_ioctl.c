@@ -229,6 +229,26 @@ TEST_F(both, kick_room)
 	AWAIT_STATE("t", SOON, BOTH, .ready = NSLOTS - 1, .deaths = 1);
 }
 
+/* Who asks for both is not told of one, or it would spin (P9). */
+TEST_F(both, slot_and_buffer)
+{
+	struct end *in = &self->r.in, *out = &self->r.out;
+	u64 last = 0, ticket, token;
+	u32 buf;
+
+	while (!end_send(out, "x", &last))
+		;
+	last = ticket_add(last, 1, out->order);
+	EXPECT_EQ(-EAGAIN, end_wait(out, SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER, last, 0));
+	EXPECT_EQ(0, end_wait(out, SLUICE_WAIT_BUFFER, last, 0));
+	ASSERT_EQ(0, end_claim(in, &ticket, &token));
+	EXPECT_EQ(0, end_ack(in, ticket, token));
+	EXPECT_EQ(0, end_wait(out, SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER, last, 0));
+	ASSERT_EQ(0, end_take(out, &buf));
+	EXPECT_EQ(-EAGAIN, end_wait(out, SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER, last, 0));
+	EXPECT_EQ(0, end_wait(out, SLUICE_WAIT_ROOM, last, 0));
+}
+
 TEST_F(both, kick_for_a_buffer)
 {
 	struct end *in = &self->r.in;

@@ -11,7 +11,10 @@
 static char notes[MAX_NOTES + 1];
 static unsigned int n_notes;
 
-/* C a word changed, F a full fence, L a look at sleepers or at what the kernel keeps */
+/*
+ * S a word was stored, C compared and swapped, which x86 orders; F a full fence, f one after C;
+ * L a look at sleepers or at what the kernel keeps; K a kick, A one for a sender
+ */
 static inline void note(char what)
 {
 	if (n_notes < MAX_NOTES)
@@ -35,14 +38,15 @@ static inline enum slot_result changed(enum slot_result r)
 
 #undef sl_fence
 #define sl_fence()			note('F')
-#define fence_after_cas()		note('F')
+#define fence_after_cas()		note('f')
 #define hint(p)				noted_hint(ep, p)
-#define slot_publish_sole(w, lap)	(note('C'), slot_publish_sole(w, lap))
+#define slot_publish_sole(w, lap)	(note('S'), slot_publish_sole(w, lap))
 #define slot_publish(w, lap, owner)	changed(slot_publish(w, lap, owner))
 #define slot_discard(w, lap, owner)	changed(slot_discard(w, lap, owner))
 #define slot_ack(w, token)		changed(slot_ack(w, token))
 #define buf_drop(w, owner)		changed(buf_drop(w, owner))
 #define buf_free_sent(w, ticket)	changed(buf_free_sent(w, ticket))
+#define __sluice_kick(ep, what)		note((what) & SLUICE_KICK_ACKED ? 'A' : 'K')
 #include "../../lib/claim.c"
 #include "../../lib/produce.c"
 #undef hint
@@ -50,15 +54,17 @@ static inline enum slot_result changed(enum slot_result r)
 /* The last change, then a fence, then a look; @looks of them, of which none may be early. */
 static void check(unsigned int looks)
 {
-	unsigned int i;
-	char *last;
+	unsigned int i, last;
 
 	notes[n_notes] = 0;
-	last = strrchr(notes, 'C');
-	assert_non_null(last);
-	assert_int_equal('F', last[1]);
+	for (last = n_notes; last && !strchr("CS", notes[last - 1]); last--)
+		;
+	assert_true(last > 0);
+	last--;
+	if (notes[last] == 'S' || notes[last + 1] != 'f')
+		assert_int_equal('F', notes[last + 1]);
 	for (i = 0; i < looks; i++)
-		assert_int_equal('L', last[2 + i]);
+		assert_int_equal('L', notes[last + 2 + i]);
 	n_notes = 0;
 }
 
@@ -140,6 +146,47 @@ static void test_acks(void **state)
 	unmake(&r);
 }
 
+/* A sender that wants to be told is, once for all of a run. */
+static void test_acks_that_tell(void **state)
+{
+	struct sluice_msg m = number(1), some[3];
+	struct ring r;
+
+	make(&r, 0);
+	for (u64 t = 0; t < 4; t++) {
+		assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+		if (t != 2)
+			slot_at(&r.out, t)->flags = SLUICE_MSG_TELL;
+	}
+	assert_int_equal(0, sluice_claim(&r.in, &m, SLUICE_NOW));
+	forget();
+	assert_int_equal(0, sluice_ack(&r.in, &m));
+	assert_int_equal('A', notes[n_notes - 1]);
+	assert_int_equal(3, sluice_claim_batch(&r.in, some, 3, SLUICE_NOW));
+	forget();
+	assert_int_equal(2, sluice_ack_batch(&r.in, &some[1], 2));
+	assert_int_equal('A', notes[n_notes - 1]);
+	unmake(&r);
+}
+
+/* Only the kernel may say so (P10). */
+static void test_nobody_forges_that(void **state)
+{
+	struct sluice_msg m = number(1);
+	struct ring r;
+	void *data;
+
+	make(&r, 0);
+	m.flags = SLUICE_MSG_TELL;
+	assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_int_equal(0, slot_at(&r.out, m.ticket)->flags);
+	m.flags = SLUICE_MSG_TELL;
+	assert_int_equal(0, sluice_reserve(&r.out, &m, &data, SLUICE_NOW));
+	assert_int_equal(0, sluice_publish(&r.out, &m));
+	assert_int_equal(0, slot_at(&r.out, m.ticket)->flags);
+	unmake(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +194,8 @@ int main(void)
 		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_buffer_comes_back),
 		cmocka_unit_test(test_acks),
+		cmocka_unit_test(test_acks_that_tell),
+		cmocka_unit_test(test_nobody_forges_that),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@ struct side {
 	struct ring *ring;
 	struct sluice_ep *ep;
 	struct sluice_ctx ctx;
+	u32 big;	/* every so many messages one that needs a buffer; 0: none, buffers order too */
 	u64 bad;
 };
 
@@ -32,7 +33,7 @@ static void *produce(void *arg)
 
 		memset(bytes, (int)n, sizeof(bytes));
 		m.data = bytes;
-		m.len = n % 3 ? 8 + (u32)(n % 60) : BIG;
+		m.len = s->big && !(n % s->big) ? BIG : 8 + (u32)(n % 60);
 		m.stream = n;
 		while (sluice_send(s->ep, &m, SLUICE_NOW) == -EAGAIN)
 			sched_yield();
@@ -62,9 +63,9 @@ static void *consume(void *arg)
 	return NULL;
 }
 
-static void run(bool sole)
+static void run(bool sole, u32 big)
 {
-	struct side from = { 0 }, to = { 0 };
+	struct side from = { .big = big }, to = { 0 };
 	pthread_t thread;
 	struct ring r;
 
@@ -83,12 +84,14 @@ static void run(bool sole)
 
 static void test_sole_producer(void **state)
 {
-	run(true);
+	run(true, 0);
+	run(true, 3);
 }
 
 static void test_shared_ring(void **state)
 {
-	run(false);
+	run(false, 0);
+	run(false, 3);
 }
 
 int main(void)

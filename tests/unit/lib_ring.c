@@ -289,6 +289,34 @@ static void test_buffers(void **state)
 	unmake(&r);
 }
 
+/* Who was too slow is told, and frees neither the slot nor the buffer (P12, P17). */
+static void test_late_ack(void **state)
+{
+	char big[200] = "more than a slot has room for";
+	struct sluice_msg m = { .data = big, .len = sizeof(big), .buffer = SLUICE_NO_BUFFER };
+	struct sluice_msg late, other;
+	struct ring r;
+	u64 *word;
+
+	make(&r, 0);
+	assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_int_equal(0, sluice_claim(&r.in, &late, SLUICE_NOW));
+	assert_true(sluice_holds(&r.in, &late));
+	/* as the kernel does after the timeout */
+	assert_int_equal(SLOT_OK, slot_retry(&slot_at(&r.in, m.ticket)->word, late.token));
+	r.hints->generation++;
+	assert_false(sluice_holds(&r.in, &late));
+	assert_int_equal(0, sluice_claim(&r.other_in, &other, SLUICE_NOW));
+	assert_int_equal(2, other.attempt);
+	word = buffer_word(&r.out, other.buffer);
+	assert_int_equal(-ESTALE, sluice_ack(&r.in, &late));
+	assert_true(*word == buf_word(m.ticket, BUF_SENT));
+	assert_true(sluice_holds(&r.other_in, &other));
+	assert_int_equal(0, sluice_ack(&r.other_in, &other));
+	assert_true(*word == buf_word(0, BUF_FREE));
+	unmake(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_random_words),
 		cmocka_unit_test(test_buffers),
+		cmocka_unit_test(test_late_ack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
