@@ -26,6 +26,8 @@ STREAMS = 3
 class Asker(threading.Thread):
     """Asks the same questions again and again, and compares."""
 
+    absent = threading.Event()		# there is no supervisor
+
     def __init__(self, p, wants, number):
         super().__init__(daemon=True)
         self.p, self.wants, self.number = p, wants, number
@@ -36,7 +38,7 @@ class Asker(threading.Thread):
         self.wrong = []
 
     def ask(self, prompt, want):
-        self.excused = False
+        self.excused = self.absent.is_set()
         self.run_now = run = self.p.start(prompt, "--tokens", TOKENS)
         try:
             out, err = run.communicate(timeout=180)
@@ -49,11 +51,12 @@ class Asker(threading.Thread):
             if out != want:
                 self.wrong.append(f"{prompt!r}: got {out!r}, want {want!r}")
             return
-        if not self.excused:
+        if not self.excused and not self.absent.is_set():
             self.wrong.append(f"{prompt!r}: exit status {run.returncode}: {err.decode()}")
         self.partial += 1
         if not want.startswith(out.rstrip(b"\n")):
             self.wrong.append(f"{prompt!r}: got {out!r}, which does not begin {want!r}")
+        time.sleep(0.2)
 
     def run(self):
         at = self.number
@@ -84,13 +87,16 @@ def kill_supervisor(p, askers):
     """Its daemons end, its stages are put away by the next one; whoever was served asks again."""
     pid = wait_until(lambda: p.pid("decoder"))
     supervisor = parent_of(pid)
+    Asker.absent.set()
     for asker in askers:
         asker.excused = True
     os.kill(supervisor, signal.SIGKILL)
-    for asker in askers:
-        asker.excused = True
     time.sleep(0.2)
     p.__enter__()
+    # whoever began meanwhile may find out later
+    for asker in askers:
+        asker.excused = True
+    Asker.absent.clear()
     return True
 
 
@@ -113,7 +119,6 @@ def storm(p, askers, rng, kills):
         try:
             if sum(done.values()) >= supervisor_at:
                 supervisor_at += kills
-                # an excuse is for the answer that is under way now, so nobody may begin meanwhile
                 done["supervisors"] += kill_supervisor(p, askers)
             elif rng.random() < 0.15:
                 done["clients"] += kill_client(askers, rng)

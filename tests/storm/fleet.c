@@ -52,6 +52,7 @@ int seat_start(struct storm *s, struct seat *seat)
 		return ret;
 	}
 	seat->lives++;
+	seat->done = false;
 	seat->order = ORDER_NONE;
 	seat->obeyed = 0;
 	seat->stop = 0;
@@ -114,6 +115,7 @@ static void ended(struct storm *s, struct seat *seat, int status, bool killed)
 			WIFEXITED(status) ? "status" : "signal",
 			WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 	}
+	seat->done = s->stop && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE;
 	seat->pid = 0;
 	seat->continue_at = 0;
 	s->backend->seat_died(s, seat);
@@ -222,10 +224,9 @@ bool seat_order(struct storm *s, struct seat *seat, enum order order)
 	return true;
 }
 
-/* Takes note of who has ended; @restart: somebody else sits down. true: all seats are taken. */
-bool seats_look(struct storm *s, bool restart)
+/* Takes note of who has ended; @restart: somebody else sits down, but where all is done. */
+void seats_look(struct storm *s, bool restart)
 {
-	bool all = true;
 	unsigned int i;
 	int status;
 
@@ -234,11 +235,9 @@ bool seats_look(struct storm *s, bool restart)
 
 		if (seat->pid && waitpid(seat->pid, &status, WNOHANG) == seat->pid)
 			ended(s, seat, status, false);
-		if (!seat->pid && restart && seat_start(s, seat))
+		if (!seat->pid && !seat->done && restart && seat_start(s, seat))
 			s->tally.bad_ends++;
-		all &= seat->pid > 0;
 	}
-	return all;
 }
 
 /* Those of this level end by themselves; who does not within the time is a fault. */
@@ -256,19 +255,12 @@ void seats_end(struct storm *s, unsigned int stop)
 	while (any && history_now() < deadline) {
 		s->backend->tick(s);
 		sleep_us(500);
+		/* who died before it was done, of a message that kills perhaps, has a successor */
+		seats_look(s, true);
+		seats_continue(s);
 		any = false;
-		for (i = 0; i < s->nseats; i++) {
-			struct seat *seat = &s->seat[i];
-			bool suicide = seat->suicide;
-			int status;
-
-			if (seat->pid && waitpid(seat->pid, &status, WNOHANG) == seat->pid)
-				ended(s, seat, status, false);
-			/* who died over a message that kills has a successor, to the end */
-			if (!seat->pid && (levels[seat->role] > stop || suicide))
-				seat_start(s, seat);
-			any |= seat->pid && levels[seat->role] <= stop;
-		}
+		for (i = 0; i < s->nseats; i++)
+			any |= levels[s->seat[i].role] <= stop && !s->seat[i].done;
 	}
 	for (i = 0; i < s->nseats; i++) {
 		if (!s->seat[i].pid || levels[s->seat[i].role] > stop)

@@ -207,6 +207,8 @@ static void hold(struct worker *w, const struct sluice_msg *m)
 
 static void work_on(struct worker *w, const struct sluice_msg *m)
 {
+	bool early = below(&w->seat->rng, 2);
+
 	if (message_kills(w->s, m->stream, m->counter)) {
 		__atomic_store_n(&w->seat->suicide, 1, __ATOMIC_RELEASE);
 		kill(getpid(), SIGKILL);
@@ -215,7 +217,9 @@ static void work_on(struct worker *w, const struct sluice_msg *m)
 	compare(w->s, w->seat, LANE_IN, w->in, m);
 	if (!below(&w->seat->rng, 6))
 		sleep_us(below(&w->seat->rng, 1000));
-	stop_if_asked(w->seat);
+	/* late before the result is out, or late with the ACK only */
+	if (early)
+		stop_if_asked(w->seat);
 	obey(w->s, w->seat, w->in, w->out);
 	if (give_back(w, m))
 		return;
@@ -224,6 +228,7 @@ static void work_on(struct worker *w, const struct sluice_msg *m)
 			return;
 		sleep_us(1000);	/* ring and queue are full: the sink is stopped */
 	}
+	stop_if_asked(w->seat);
 	acknowledge(w->s, w->seat, LANE_IN, w->in, m);
 }
 

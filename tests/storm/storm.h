@@ -57,6 +57,7 @@ enum order {
 
 /**
  * struct seat - a place in the pipeline; one process after the other sits there
+ * @done:	its process ended because there is nothing left to do in this round
  * @stop:	it shall stop itself when it holds a claim
  * @order:	see above; @obeyed: it was, and its process only waits for its end
  * @suicide:	its process is about to kill itself
@@ -68,6 +69,7 @@ struct seat {
 	pid_t		pid;
 	uint32_t	lives;
 	uint64_t	continue_at;	/* ns; stopped until then, or 0 */
+	bool		done;
 	/* shared with the process */
 	uint32_t	order, obeyed, stop;
 	uint32_t	suicide;
@@ -165,7 +167,7 @@ bool seat_kill(struct storm *s, struct seat *seat);
 void seat_stop(struct storm *s, struct seat *seat);
 bool seat_order(struct storm *s, struct seat *seat, enum order order);
 void seat_evict(struct storm *s, struct seat *seat);
-bool seats_look(struct storm *s, bool restart);
+void seats_look(struct storm *s, bool restart);
 void seats_continue(struct storm *s);
 void seats_end(struct storm *s, unsigned int stop);
 
