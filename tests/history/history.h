@@ -44,13 +44,13 @@ enum history_what {
 	HISTORY_ACKED,		/* it was still the caller's */
 	HISTORY_STALE,		/* it was not */
 	HISTORY_NACKED,		/* given back, and it was still the caller's */
-	HISTORY_DEAD,		/* read in the dead-letter stage of @lane; @ticket the original one */
+	HISTORY_DEAD,		/* read in the dead-letter stage of @lane; its original @ticket */
 	HISTORY_DROPPED,	/* @value dead letters were dropped for want of room */
 	HISTORY_EFFECT,		/* left the end of the pipe, for good */
 	HISTORY_GAVE_UP,	/* the end of the pipe goes on without it: it is a dead letter */
 	HISTORY_GENERATION,	/* @value was seen in the hints of @lane */
 	HISTORY_KILL,		/* the writer of log @value dies now; by whoever kills it */
-	HISTORY_LEFT,		/* in the end @value things are left on @lane; @id says of what kind */
+	HISTORY_LEFT,		/* in the end @value things of kind @id are left on @lane */
 	HISTORY_WHATS,
 };
 

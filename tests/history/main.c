@@ -10,9 +10,9 @@
 static const char usage[] =
 	"usage: history-check [OPTION...] FILE\n"
 	"\n"
-	"Checks what the processes of a run wrote down: nothing that was sent is lost, nothing has\n"
-	"two effects, everything is in order, nothing is stuck. FILE is what a kill storm kept, or,\n"
-	"with --text, lines 'LOG WHAT key=value...' as --print writes them; - is standard input.\n"
+	"Checks what the processes of a run wrote down: nothing that was sent is lost, nothing\n"
+	"has two effects, everything is in order, nothing is stuck. FILE is what a kill storm\n"
+	"kept, or, with --text, lines 'LOG WHAT key=value...' as --print writes them; - is standard input.\n"
 	"\n"
 	"  --text            FILE is text\n"
 	"  --print           write the events in order of time instead of checking them\n"
@@ -91,8 +91,8 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "text", no_argument, NULL, 't' }, { "print", no_argument, NULL, 'p' },
 		{ "effects", no_argument, NULL, 'e' }, { "unfinished", no_argument, NULL, 'u' },
-		{ "max-attempts", required_argument, NULL, 'a' }, { "help", no_argument, NULL, 'h' },
-		{ 0 },
+		{ "max-attempts", required_argument, NULL, 'a' },
+		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
 	struct history_rules rules = { 0 };
 	bool text = false, print = false;

@@ -160,8 +160,8 @@ static int check_attempts(struct check *c, const struct fact *f, size_t n)
 			before = &f[k];
 		}
 		if (o.delivered > 1)
-			violation(c, HISTORY_SAME_ATTEMPT, "lane %u ticket %llu attempt %u: %u times",
-				  f->lane, (ull)f->e->ticket, f[i].e->attempt, o.delivered);
+			violation(c, HISTORY_SAME_ATTEMPT,
+				  "lane %u ticket %llu attempt %u: %u times", f->lane, (ull)f->e->ticket, f[i].e->attempt, o.delivered);
 		if (o.delivered && (!f[i].e->attempt || f[i].e->attempt > max))
 			violation(c, HISTORY_ATTEMPTS, "lane %u ticket %llu attempt %u of %u",
 				  f->lane, (ull)f->e->ticket, f[i].e->attempt, max);
@@ -226,8 +226,8 @@ static void check_time(struct check *c)
 		if (f->e->what != HISTORY_SENT || f->e->ticket == HISTORY_NO_TICKET || !f->begun)
 			continue;
 		if (latest && latest->lane == f->lane && latest->begun > f->e->time)
-			violation(c, HISTORY_TIME_ORDER, "lane %u: ticket %llu was begun after %llu "
-				  "was sent", f->lane, (ull)latest->e->ticket, (ull)f->e->ticket);
+			violation(c, HISTORY_TIME_ORDER,
+				  "lane %u: ticket %llu was begun after %llu was sent", f->lane, (ull)latest->e->ticket, (ull)f->e->ticket);
 		if (!latest || latest->lane != f->lane || latest->begun < f->begun)
 			latest = f;
 	}
@@ -309,7 +309,8 @@ static void check_message(struct check *c, const struct history_event *e, unsign
 		violation(c, HISTORY_INVENTED, "message %llu/%llu was never sent and had an effect",
 			  stream, counter);
 	if (m->told > m->acked)
-		violation(c, HISTORY_FALSE_TOLD, "lane %u message %llu/%llu", lane, stream, counter);
+		violation(c, HISTORY_FALSE_TOLD, "lane %u message %llu/%llu", lane, stream,
+			  counter);
 	if (m->failed > m->dead + c->dropped)
 		violation(c, HISTORY_FALSE_FAILED, "lane %u message %llu/%llu", lane, stream,
 			  counter);
@@ -325,11 +326,20 @@ static void check_message(struct check *c, const struct history_event *e, unsign
 	if (certain && !m->effects && !m->gave_up)
 		violation(c, HISTORY_EFFECT_MISSING, "message %llu/%llu", stream, counter);
 	if (m->effects + m->gave_up > 1)
-		violation(c, HISTORY_EFFECT_TWICE, "message %llu/%llu: %u effects, given up %u times",
-			  stream, counter, m->effects, m->gave_up);
+		violation(c, HISTORY_EFFECT_TWICE,
+			  "message %llu/%llu: %u effects, given up %u times", stream, counter, m->effects, m->gave_up);
 	if (m->gave_up && !c->dropped && !died_anywhere(c, e))
-		violation(c, HISTORY_EFFECT_MISSING, "message %llu/%llu was given up, and is no dead "
-			  "letter", stream, counter);
+		violation(c, HISTORY_EFFECT_MISSING,
+			  "message %llu/%llu was given up, and is no dead letter", stream, counter);
+}
+
+/* Is fact @k there, and about the same message as @i? */
+static bool same_message(const struct check *c, size_t i, size_t k)
+{
+	const struct fact *f = c->facts;
+
+	return k < c->nfacts && names_message(f[k].e) && f[k].lane == f[i].lane &&
+	       f[k].e->stream == f[i].e->stream && f[k].e->counter == f[i].e->counter;
 }
 
 void check_messages(struct check *c)
@@ -341,14 +351,10 @@ void check_messages(struct check *c)
 	for (i = 0; i < c->nfacts && names_message(f[i].e); i = k) {
 		struct message m = { 0 };
 
-		for (k = i; k < c->nfacts && names_message(f[k].e) && f[k].lane == f[i].lane &&
-		     f[k].e->stream == f[i].e->stream && f[k].e->counter == f[i].e->counter; k = t) {
+		for (k = i; same_message(c, i, k); k = t) {
 			uint64_t ticket = ticket_of_event(f[k].e);
 
-			for (t = k; t < c->nfacts && names_message(f[t].e) &&
-			     f[t].lane == f[k].lane && f[t].e->stream == f[k].e->stream &&
-			     f[t].e->counter == f[k].e->counter &&
-			     ticket_of_event(f[t].e) == ticket; t++)
+			for (t = k; same_message(c, i, t) && ticket_of_event(f[t].e) == ticket; t++)
 				message_add(&m, f[t].e);
 			if (ticket != HISTORY_NO_TICKET)
 				message_ticket(&m, &f[k], t - k);
@@ -386,8 +392,8 @@ void check_effects(struct check *c)
 		if (!i || f[i].e->stream != f[i - 1].e->stream)
 			next = 0;
 		if (f[i].e->counter != next)
-			violation(c, HISTORY_EFFECT_ORDER, "stream %llu: %llu came where %llu was due",
-				  (ull)f[i].e->stream, (ull)f[i].e->counter, (ull)next);
+			violation(c, HISTORY_EFFECT_ORDER,
+				  "stream %llu: %llu came where %llu was due", (ull)f[i].e->stream, (ull)f[i].e->counter, (ull)next);
 		next = f[i].e->counter + 1;
 	}
 }

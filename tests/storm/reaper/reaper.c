@@ -454,8 +454,11 @@ void reaper_info(struct reaper *r, struct sluice_info *info)
 		info->claimed += state == SLOT_CLAIMED;
 		info->dead += state == SLOT_DEAD;
 	}
-	for (i = 0; i < s->nbufs; i++)
-		info->buffers_used += buf_state(READ_ONCE(*sl_buffer_word(s, i, false))) != BUF_FREE;
+	for (i = 0; i < s->nbufs; i++) {
+		u64 w = READ_ONCE(*sl_buffer_word(s, i, false));
+
+		info->buffers_used += buf_state(w) != BUF_FREE;
+	}
 	info->producers = s->producers;
 	info->consumers = s->consumers;
 	info->redelivered = c->redelivered;
