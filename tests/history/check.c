@@ -95,14 +95,16 @@ static void walk_order(struct check *c, struct walk *w, const struct history_eve
 	if (e->what == HISTORY_DELIVERED && e->attempt == 1) {
 		if (e->ticket < w->first[e->lane])
 			violation(c, HISTORY_CONSUMER_ORDER,
-				  "log %u, lane %u: ticket %llu after %llu", w->log, e->lane, (unsigned long long)e->ticket,
+				  "log %u, lane %u: ticket %llu after %llu", w->log, e->lane,
+				  (unsigned long long)e->ticket,
 				  (unsigned long long)w->first[e->lane] - 1);
 		w->first[e->lane] = e->ticket + 1;
 	}
 	if (e->what == HISTORY_SENT && e->ticket != HISTORY_NO_TICKET) {
 		if (e->ticket < w->sent[e->lane])
 			violation(c, HISTORY_PRODUCER_ORDER,
-				  "log %u, lane %u: ticket %llu after %llu", w->log, e->lane, (unsigned long long)e->ticket,
+				  "log %u, lane %u: ticket %llu after %llu", w->log, e->lane,
+				  (unsigned long long)e->ticket,
 				  (unsigned long long)w->sent[e->lane] - 1);
 		w->sent[e->lane] = e->ticket + 1;
 	}

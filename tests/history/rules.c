@@ -161,7 +161,8 @@ static int check_attempts(struct check *c, const struct fact *f, size_t n)
 		}
 		if (o.delivered > 1)
 			violation(c, HISTORY_SAME_ATTEMPT,
-				  "lane %u ticket %llu attempt %u: %u times", f->lane, (ull)f->e->ticket, f[i].e->attempt, o.delivered);
+				  "lane %u ticket %llu attempt %u: %u times", f->lane,
+				  (ull)f->e->ticket, f[i].e->attempt, o.delivered);
 		if (o.delivered && (!f[i].e->attempt || f[i].e->attempt > max))
 			violation(c, HISTORY_ATTEMPTS, "lane %u ticket %llu attempt %u of %u",
 				  f->lane, (ull)f->e->ticket, f[i].e->attempt, max);
@@ -227,7 +228,8 @@ static void check_time(struct check *c)
 			continue;
 		if (latest && latest->lane == f->lane && latest->begun > f->e->time)
 			violation(c, HISTORY_TIME_ORDER,
-				  "lane %u: ticket %llu was begun after %llu was sent", f->lane, (ull)latest->e->ticket, (ull)f->e->ticket);
+				  "lane %u: ticket %llu was begun after %llu was sent", f->lane,
+				  (ull)latest->e->ticket, (ull)f->e->ticket);
 		if (!latest || latest->lane != f->lane || latest->begun < f->begun)
 			latest = f;
 	}
@@ -327,7 +329,8 @@ static void check_message(struct check *c, const struct history_event *e, unsign
 		violation(c, HISTORY_EFFECT_MISSING, "message %llu/%llu", stream, counter);
 	if (m->effects + m->gave_up > 1)
 		violation(c, HISTORY_EFFECT_TWICE,
-			  "message %llu/%llu: %u effects, given up %u times", stream, counter, m->effects, m->gave_up);
+			  "message %llu/%llu: %u effects, given up %u times", stream, counter,
+			  m->effects, m->gave_up);
 	if (m->gave_up && !c->dropped && !died_anywhere(c, e))
 		violation(c, HISTORY_EFFECT_MISSING,
 			  "message %llu/%llu was given up, and is no dead letter", stream, counter);
@@ -393,7 +396,8 @@ void check_effects(struct check *c)
 			next = 0;
 		if (f[i].e->counter != next)
 			violation(c, HISTORY_EFFECT_ORDER,
-				  "stream %llu: %llu came where %llu was due", (ull)f[i].e->stream, (ull)f[i].e->counter, (ull)next);
+				  "stream %llu: %llu came where %llu was due",
+				  (ull)f[i].e->stream, (ull)f[i].e->counter, (ull)next);
 		next = f[i].e->counter + 1;
 	}
 }
