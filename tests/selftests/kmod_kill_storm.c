@@ -151,7 +151,8 @@ TEST(storm)
 	struct child c[PRODUCERS + CONSUMERS];
 	const struct history_rules rules = { 0 };
 	struct history_result found;
-	u64 deadline, seed = now_ns() | 1;
+	const char *given = getenv("SLUICE_TEST_SEED");
+	u64 deadline, seed = given ? strtoull(given, NULL, 0) | 1 : now_ns() | 1;
 	struct history *h;
 	struct state is;
 	u32 i;
@@ -163,7 +164,8 @@ TEST(storm)
 	}));
 	for (i = 0; i < ARRAY_SIZE(c); i++)
 		ASSERT_EQ(0, start(&c[i], sh, h, i));
-	printf("# seed %llu\n", seed);
+	printf("# seed %llu; again: SLUICE_TEST_SEED=%llu tests/selftests/run kmod_kill_storm\n",
+	       seed, seed);
 	for (deadline = now_ns() + STORM_MS * MS; now_ns() < deadline;) {
 		seed ^= seed << 13;
 		seed ^= seed >> 7;
