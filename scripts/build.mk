@@ -11,14 +11,16 @@ CC		?= gcc
 AR		?= ar
 WERROR		?= 1
 # SANITIZE=address,undefined or SANITIZE=thread makes a build of its own: give it its own O=.
+# What is found ends the program, so that a test that does not look at the output fails too.
 SANITIZE	?=
+SANITIZE_FLAGS	:= $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 
 CFLAGS		?= -O2 -g
 override CFLAGS	+= -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wmissing-prototypes \
 		   -Wstrict-prototypes -Wpointer-arith -Wshadow -fno-strict-aliasing -fPIC -pthread \
 		   $(if $(filter 1,$(WERROR)),-Werror) \
-		   $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
-override LDFLAGS += -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+		   $(SANITIZE_FLAGS) $(if $(SANITIZE),-fno-omit-frame-pointer)
+override LDFLAGS += -pthread $(SANITIZE_FLAGS)
 CPPFLAGS	+= -D_GNU_SOURCE -I$(O)/include -I$(ROOT)/lib/include
 
 LIBSLUICE	:= $(O)/lib/libsluice.a
