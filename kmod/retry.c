@@ -101,14 +101,21 @@ static bool sl_dead_again(struct sl_stage *d, u32 index, u64 word, struct sl_mes
 {
 	u64 *buf = m->buf < d->nbufs ? sl_buffer_word(d, m->buf, false) : NULL;
 	u64 ticket = ticket_of(slot_lap(word), index, d->order), again;
+	u64 *slot = &sl_slot(d, index)->word;
+	int err;
 
 	lockdep_assert_held(&d->lock);
 	if (!buf || !sl_cas(buf, buf_word(ticket, BUF_SENT), buf_word(SLOT_OWNER_KERNEL, BUF_HELD)))
 		return false;
-	if (sl_ring_publish(d, m, SLOT_OWNER_KERNEL, &again))
+	err = sl_ring_publish(d, m, SLOT_OWNER_KERNEL, &again);
+	/* of a full ring's oldest letter the end is where it is: it would wait for itself */
+	if (err == -EAGAIN && ticket_index(again, d->order) == index &&
+	    slot_bury(slot, word) == SLOT_OK)
+		err = sl_ring_publish(d, m, SLOT_OWNER_KERNEL, &again);
+	if (err)
 		sl_cas(buf, buf_word(SLOT_OWNER_KERNEL, BUF_HELD), buf_word(ticket, BUF_SENT));
 	else
-		slot_bury(&sl_slot(d, index)->word, word);
+		slot_bury(slot, word);
 	return true;
 }
 

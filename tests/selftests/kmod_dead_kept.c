@@ -110,4 +110,52 @@ TEST_F(letter, read_many_times)
 		     .deaths = 2);
 }
 
+/* The letter is read once more, for the last time that its word can count. */
+static int read_last(struct end *dead)
+{
+	u64 ticket, token;
+	int err;
+
+	*end_word(dead, 0) = slot_word(0, 0, SLOT_ATTEMPT_LAST - 1, SLOT_READY);
+	err = end_claim(dead, &ticket, &token);
+	return err ?: end_nack(dead, ticket, token, 0, 0, 0);
+}
+
+/* With the ring full of letters: it waits for an end that it can go to. */
+TEST_F(letter, read_many_times_in_a_full_ring)
+{
+	struct end *out = &self->r.out, *in = &self->r.in, dead;
+	u64 ticket, token;
+	unsigned int i;
+
+	for (i = 1; i < NSLOTS; i++) {
+		ASSERT_EQ(0, end_send(out, "other", NULL));
+		ASSERT_EQ(0, end_claim(in, &ticket, &token));
+		ASSERT_EQ(0, end_nack(in, ticket, token, SLUICE_NACK_DEAD, 0, EXDEV));
+	}
+	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
+	ASSERT_EQ(0, read_last(&dead));
+	/* the others are read meanwhile, and new ones come */
+	for (i = 1; i < NSLOTS; i++) {
+		ASSERT_EQ(0, end_claim(&dead, &ticket, &token));
+		ASSERT_EQ(0, end_ack(&dead, ticket, token));
+	}
+	ASSERT_EQ(0, end_await(&dead, &ticket, &token, 2000));
+	EXPECT_EQ(self->original, end_slot(&dead, ticket)->counter);
+	EXPECT_EQ(0, end_ack(&dead, ticket, token));
+	end_close(&dead);
+}
+
+/* Its buffer's word was spoilt: it cannot be told from nonsense, and is in nobody's way. */
+TEST_F(letter, read_many_times_and_spoilt)
+{
+	struct end dead;
+
+	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
+	*end_buffer(&dead, end_slot(&dead, 0)->buf) = 0;
+	ASSERT_EQ(0, read_last(&dead));
+	EXPECT_STATE("t.dead", .consumers = 1, .nacks = 1, .dead_letters = 1);
+	end_close(&dead);
+}
+
 TEST_HARNESS_MAIN
