@@ -20,8 +20,10 @@ every copy of an inlined function. Each one that was not reached needs a line in
   FUNCTION | SOURCE TEXT | never: WHY      it can not be reached, here
   FUNCTION | SOURCE TEXT | race: WHY       it is reached in some runs only
 
-FUNCTION is a pattern, SOURCE TEXT a part of the edge's line, or empty. The first line that fits
-counts. A reason that fits nothing, or "never" for what was reached, is out of date.
+FUNCTION is a pattern: the edge's function, one of ours that it is inlined in, or one of the kernel's
+that is inlined there (shown in brackets). SOURCE TEXT is a part of that function's line, or empty. The
+first line that fits counts. A reason that fits nothing, or "never" for what was reached, is out of
+date.
 
 example: tests/coverage/report.py --module sluice.ko --layout layout *.hits
 """
@@ -38,16 +40,19 @@ class Frame:
 
 
 class Edge:
-    """One call of the hook: all frames, innermost first; the module's own only."""
+    """One call of the hook: the frames that are ours, and what of the kernel is inlined there."""
 
-    def __init__(self, section, at, frames):
-        self.section, self.at, self.frames = section, at, frames
+    def __init__(self, section, at, frames, kernel):
+        self.section, self.at, self.frames, self.kernel = section, at, frames, kernel
         self.hit = False
         self.reason = None
 
     @property
     def place(self):
         return self.frames[0]
+
+    def __str__(self):
+        return str(self.place) + (f" [{self.kernel[0]}]" if self.kernel else "")
 
 
 class Source:
@@ -78,8 +83,10 @@ class Reason:
 
     def fits(self, edge, source):
         """The place itself, or a call of an inlined function."""
-        return any(fnmatch.fnmatchcase(f.function, self.function) and
-                   self.snippet in source.text(f) for f in edge.frames)
+        return (any(fnmatch.fnmatchcase(f.function, self.function) and
+                    self.snippet in source.text(f) for f in edge.frames) or
+                any(fnmatch.fnmatchcase(f, self.function) and
+                    self.snippet in source.text(edge.place) for f in edge.kernel))
 
     def __str__(self):
         return f"reasons:{self.number}: {self.function} | {self.snippet}"
@@ -130,20 +137,26 @@ def symbolise(module, sites, build):
         said = subprocess.run(["addr2line", "-aif", "-e", str(module), "-j", section],
                               input=asked, check=True, text=True, stdout=subprocess.PIPE).stdout
         for at, text in zip(offsets, re.split(r"^0x[0-9a-f]+\n", said, flags=re.M)[1:]):
-            edges.append(Edge(section, at, own_frames(text.splitlines(), build)))
+            edges.append(Edge(section, at, *own_frames(text.splitlines(), build)))
     return edges
 
 
+TRACE = re.compile(r"(__probestub|trace_event|trace_raw|perf_trace|__bpf_trace|__traceiter)_")
+
+
 def own_frames(lines, build):
-    frames = []
+    """Frames of ours and functions of the kernel, both innermost first."""
+    frames, kernel = [], []
     for function, place in zip(lines[::2], lines[1::2]):
         path, line = re.match(r"(.*):(\d+|\?)", place).groups()
-        if pathlib.Path(path).is_relative_to(build) and "/" not in path[len(str(build)) + 1:]:
-            frames.append(Frame(function, "kmod/" + pathlib.Path(path).name,
-                                int(line) if line != "?" else 0))
-    if not frames:	# all of it is the kernel's, put into a function of ours
-        frames.append(Frame(lines[-2], "kmod/?", 0))
-    return frames
+        path = pathlib.Path(path)
+        if path.parent == build:
+            frames.append(Frame(function, "kmod/" + path.name, int(line) if line != "?" else 0))
+        elif not frames:
+            kernel.append(function)
+    if TRACE.match(lines[-2]):	# made by the kernel's macros from our events
+        return [Frame(lines[-2], "kmod/trace.h", 0)], kernel[:-1]
+    return frames or [Frame(lines[-2], "kmod/?", 0)], kernel
 
 
 def read_hits(edges, layout, files):
@@ -193,7 +206,7 @@ def ratio(edges):
 
 def listed(edges, source):
     """Equal places once."""
-    places = collections.Counter((str(e.place), source.text(e.place)) for e in edges)
+    places = collections.Counter((str(e), source.text(e.place)) for e in edges)
     for (place, text), n in sorted(places.items()):
         yield f"  {place}{f' x{n}' if n > 1 else ''}: {text}"
 

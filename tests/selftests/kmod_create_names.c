@@ -89,6 +89,30 @@ TEST(dead_letter_names)
 	EXPECT_EQ(-ENOENT, stage_open("x.dead", O_RDWR));
 }
 
+/* More of them than the kernel's table has a row for each: every one is found by its own. */
+TEST(many)
+{
+	struct sluice_info i;
+	char name[16];
+	u32 n;
+
+	for (n = 0; n < 200; n++) {
+		snprintf(name, sizeof(name), "many%u", n);
+		ASSERT_EQ(0, create(name));
+	}
+	for (n = 0; n < 200; n++) {
+		snprintf(name, sizeof(name), "many%u", n);
+		ASSERT_EQ(0, stage_info(name, &i));
+		ASSERT_STREQ(name, i.name);
+		snprintf(name, sizeof(name), "none%u", n);
+		ASSERT_EQ(-ENOENT, stage_info(name, &i));
+	}
+	for (n = 0; n < 200; n++) {
+		snprintf(name, sizeof(name), "many%u", n);
+		ASSERT_EQ(0, stage_destroy(name, 0, 0));
+	}
+}
+
 /* As many as the module's parameter says, and one that is refused leaves no trace. */
 TEST(limit_of_stages)
 {

@@ -158,4 +158,29 @@ TEST_F(both, a_lap_of_drops)
 	EXPECT_STATE("t.dead", .consumers = 1, .dead_dropped = 2 * LETTERS);
 }
 
+/* Forged: buffers are free although the ring is full. The letter finds its place, or waits. */
+TEST_F(both, buffers_lie)
+{
+	struct end *out = &self->r.out, *in = &self->r.in, *dead = &self->dead;
+	u64 ticket, token;
+	unsigned int i;
+
+	for (i = 0; i < LETTERS; i++)
+		*end_buffer(dead, i) = 0;
+	ASSERT_EQ(0, kill_one(out, in, "new"));
+	if (variant->flags) {
+		EXPECT_STATE("t", BOTH, .dead = 1, .nacks = LETTERS + 1, .dead_letters = LETTERS);
+		EXPECT_STATE("t.dead", .consumers = 1, .ready = LETTERS);
+		return;
+	}
+	EXPECT_STATE("t", BOTH, .nacks = LETTERS + 1, .dead_letters = LETTERS + 1);
+	EXPECT_STATE("t.dead", .consumers = 1, .ready = LETTERS, .buffers = 1, .dead_dropped = 1);
+	/* and when all are being read, the new one goes */
+	for (i = 0; i < LETTERS; i++)
+		ASSERT_EQ(0, end_claim(dead, &ticket, &token));
+	ASSERT_EQ(0, kill_one(out, in, "newer"));
+	EXPECT_STATE("t.dead", .consumers = 1, .claimed = LETTERS, .buffers = 1,
+		     .dead_dropped = 2);
+}
+
 TEST_HARNESS_MAIN

@@ -232,4 +232,27 @@ TEST_F(both, destroy_minds_letters)
 	ASSERT_EQ(0, end_make(&self->dead, "t.dead", SLUICE_CONSUMER, 0));
 }
 
+/* What nobody ever wrote into reads as zeroes, in the letter too. */
+TEST_F(both, untouched_buffer)
+{
+	struct end *dead = &self->dead, *out = &self->r.out;
+	const struct sluice_dead_letter *head;
+	u64 t, ticket, token;
+	u32 buf, i;
+
+	ASSERT_EQ(0, end_take(out, &buf));
+	ASSERT_EQ(0, end_reserve(out, &t));
+	end_fill(out, t, NULL, 0, buf);
+	end_slot(out, t)->len = out->bufsize;
+	ASSERT_EQ(SLOT_OK, buf_send(end_buffer(out, buf), out->id, t));
+	ASSERT_EQ(0, end_publish(out, t));
+	ASSERT_EQ(0, kill_next(&self->r.in, EIO));
+	ASSERT_EQ(0, end_claim(dead, &ticket, &token));
+	head = letter_of(dead, ticket);
+	EXPECT_EQ(out->bufsize, head->copied);
+	for (i = 0; i < head->copied; i++)
+		ASSERT_EQ(0, ((unsigned char *)(head + 1))[i]);
+	EXPECT_EQ(0, end_ack(dead, ticket, token));
+}
+
 TEST_HARNESS_MAIN

@@ -130,6 +130,26 @@ TEST(endpoints)
 	EXPECT_EQ(0, ends_close(&r));
 }
 
+/* By their place, which is not the order in which they came. */
+TEST(endpoints_by_place)
+{
+	struct sluice_endpoint_info e;
+	struct end third;
+	struct ends r;
+
+	ASSERT_EQ(0, ends_make(&r, (struct sluice_create) { 0 }, 0));
+	end_close(&r.out);
+	ASSERT_EQ(0, end_make(&third, "t", SLUICE_CONSUMER, 0));
+	EXPECT_LT(third.index, r.in.index);
+	EXPECT_GT(third.id, r.in.id);
+	ASSERT_EQ(0, endpoint_info("t", 0, &e));
+	EXPECT_EQ(third.id, e.id);
+	ASSERT_EQ(0, endpoint_info("t", e.index + 1, &e));
+	EXPECT_EQ(r.in.id, e.id);
+	end_close(&third);
+	EXPECT_EQ(0, ends_close(&r));
+}
+
 /* Health comes from who is attached and what waits. */
 TEST(health)
 {

@@ -227,4 +227,25 @@ TEST_F(both, noise)
 		EXPECT_EQ(0, child_kill(&c[i]));
 }
 
+/* What was in a spoilt slot is not known: its sender is told so, and of no acknowledgement. */
+TEST_F(both, senders_of_spoilt_slots)
+{
+	struct sluice_send s = send_text("x", 0);
+	struct io_uring ring;
+	u64 tag = 0;
+
+	ASSERT_EQ(0, io_uring_queue_init(4, &ring, 0));
+	command_send(&ring, self->r.out.fd, &s, 1);
+	command_send(&ring, self->r.out.fd, &s, 2);
+	ASSERT_EQ(2, io_uring_submit(&ring));
+	*end_word(&self->r.out, 1) = slot_word(0, 0, 0, (enum slot_state)9);
+	EXPECT_EQ(-EBADMSG, completion(&ring, SOON, &tag));
+	EXPECT_EQ(2, tag);
+	EXPECT_EQ(0, end_take_text(&self->r.in, "x"));
+	EXPECT_EQ(0, completion(&ring, SOON, &tag));
+	EXPECT_EQ(1, tag);
+	EXPECT_STATE("t", BOTH, .sends = 2, .lies = 1);
+	io_uring_queue_exit(&ring);
+}
+
 TEST_HARNESS_MAIN

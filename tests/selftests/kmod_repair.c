@@ -3,6 +3,7 @@
 #include <grp.h>
 
 #include "kmod_process.h"
+#include "kmod_uring.h"
 
 #define BUFFERS		16
 #define WAITING		20u	/* messages in the ring when it is spoilt */
@@ -298,6 +299,70 @@ TEST_F(spoilt, bad_calls)
 	EXPECT_EQ(0, repair_as(&c, 1001, fd, -EPERM));
 	EXPECT_STATE("t", BOTH, .ready = WAITING, .buffers = 7);
 	close(fd);
+}
+
+/* Its slot is made anew, which looks like an ACK: whoever sent it learns that it is lost. */
+TEST_F(spoilt, lost_sends_are_told)
+{
+	struct end *out = &self->r.out, other;
+	struct sluice_send s = send_text("x", 0);
+	struct sluice_repair r;
+	struct io_uring ring;
+	u64 tag = 0;
+
+	/* not its endpoint's end, which would answer first */
+	ASSERT_EQ(0, io_uring_queue_init(4, &ring, 0));
+	command_send(&ring, out->fd, &s, 1);
+	command_send(&ring, out->fd, &s, 2);
+	ASSERT_EQ(2, io_uring_submit(&ring));
+	*end_word(out, self->first + WAITING) = slot_free(1000);
+	ASSERT_EQ(0, repair("t", &r));
+	EXPECT_EQ(1, r.slots_reset);
+	/* both are told, and neither that it was acknowledged */
+	EXPECT_GT(0, completion(&ring, scaled(2000), &tag));
+	EXPECT_GT(0, completion(&ring, scaled(2000), &tag));
+	ASSERT_EQ(0, end_make(&other, "t", SLUICE_CONSUMER, 0));
+	EXPECT_EQ(WAITING + 1, drain(&other));
+	end_close(&other);
+	io_uring_queue_exit(&ring);
+}
+
+/* Not one word that a ring could have: it goes on from where the kernel knows to have been. */
+TEST_F(spoilt, no_word_is_left)
+{
+	struct sluice_repair r;
+	u32 i;
+
+	for (i = 0; i < NSLOTS; i++)
+		*end_word(&self->r.out, i) = slot_word(i, i, i, (enum slot_state)(5 + i % 11));
+	ASSERT_EQ(0, repair("t", &r));
+	/* a tick in between may have found some of them */
+	EXPECT_LE(r.slots_reset, NSLOTS);
+	ASSERT_EQ(0, attach_again(&self->r));
+	EXPECT_EQ(0, drain(&self->r.in));
+	EXPECT_EQ(0, works(&self->r));
+}
+
+/* Held by nobody, given back later: sound words whose owner only has to be found out. */
+TEST_F(spoilt, claims_of_nobody)
+{
+	struct end *in = &self->r.in;
+	u64 ticket, token, t = self->first;
+	struct sluice_repair r;
+
+	ASSERT_EQ(0, end_claim(in, &ticket, &token));
+	EXPECT_EQ(0, end_nack(in, ticket, token, 0, 3600 * 1000, 0));
+	*end_word(in, t + 1) = slot_word(ticket_lap(t + 1, in->order), 4711, 1, SLOT_CLAIMED);
+	*end_word(in, t + 2) = slot_word(ticket_lap(t + 2, in->order), 4711, 0, SLOT_WRITING);
+	*end_word(in, t + 4) = slot_word(ticket_lap(t + 4, in->order), 0, 3, SLOT_DEAD);
+	ASSERT_EQ(0, repair("t", &r));
+	EXPECT_EQ(0, r.slots_reset);
+	/* the tick may have been faster */
+	EXPECT_LE(r.slots_reaped, 2);
+	EXPECT_LE(r.messages_dead, 1);
+	ASSERT_EQ(0, attach_again(&self->r));
+	/* without the one that waits for its time, the discarded and the dead one */
+	EXPECT_EQ(WAITING - 3, drain(&self->r.in));
 }
 
 TEST_HARNESS_MAIN

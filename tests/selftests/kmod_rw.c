@@ -293,4 +293,98 @@ TEST_F(stage, blocked_writer_can_be_killed)
 	end_close(&liar);
 }
 
+/* Payload that nobody wrote into. */
+TEST_F(stage, untouched_buffer_reads_as_zeroes)
+{
+	unsigned char got[8192], zeroes[8192] = { 0 };
+	struct end out;
+	u32 buf;
+	u64 t;
+
+	ASSERT_EQ(0, end_make(&out, "t", SLUICE_PRODUCER, 0));
+	ASSERT_EQ(0, end_take(&out, &buf));
+	ASSERT_EQ(0, end_reserve(&out, &t));
+	end_fill(&out, t, NULL, 0, buf);
+	end_slot(&out, t)->len = 8192;
+	ASSERT_EQ(SLOT_OK, buf_send(end_buffer(&out, buf), out.id, t));
+	ASSERT_EQ(0, end_publish(&out, t));
+	EXPECT_EQ(-EFAULT, get(self->in, (void *)8, 8192));
+	memset(got, GARBAGE, sizeof(got));
+	EXPECT_EQ(8192, get(self->in, got, sizeof(got)));
+	EXPECT_EQ(0, memcmp(got, zeroes, sizeof(got)));
+	end_close(&out);
+}
+
+/* Where the kernel's own memory begins, and where a page ends. */
+TEST_F(stage, addresses_that_are_not_ones_own)
+{
+	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_EQ(0, munmap(p + PAGE, PAGE));
+	for (i = 0; i < 2; i++) {
+		char *bad = i ? p + PAGE - 40 : (char *)-PAGE;
+
+		EXPECT_EQ(-EFAULT, put(self->out, bad, 70));
+		EXPECT_EQ(-EFAULT, put(self->out, bad, 100));
+		EXPECT_EQ(70, put(self->out, p, 70));
+		EXPECT_EQ(-EFAULT, get(self->in, bad, 70));
+		EXPECT_EQ(70, get(self->in, p, 70));
+		EXPECT_EQ(100, put(self->out, p, 100));
+		EXPECT_EQ(-EFAULT, get(self->in, bad, 100));
+		EXPECT_EQ(100, get(self->in, p, 100));
+	}
+	munmap(p, PAGE);
+}
+
+/* A child that writes @len bytes, and is woken in vain before a signal comes. */
+static void interrupted_writer(struct child *c, size_t len)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	char text[100] = "x";
+	int fd;
+
+	sigaction(SIGALRM, &sa, NULL);
+	fd = stage_open("t", O_WRONLY);
+	say(c, 1);
+	CHILD_EXPECT(put(fd, text, len) == -EINTR);
+	tell_and_pause(c, 2);
+	_exit(0);
+}
+
+TEST_F(stage, interrupted_write)
+{
+	/* for a slot, for a buffer, for a slot with a buffer in its hand */
+	static const struct { size_t fill, len; u32 fills; } cases[] = {
+		{ 1, 1, NSLOTS }, { 100, 100, 2 }, { 1, 100, NSLOTS },
+	};
+	const struct sluice_kick k = { .what = SLUICE_KICK_ROOM };
+	char text[100] = "x";
+	unsigned int i, n;
+	struct child c;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (n = 0; n < cases[i].fills; n++)
+			ASSERT_EQ(cases[i].fill, put(self->out, text, cases[i].fill));
+		ASSERT_GE(child_start(&c), 0);
+		if (!c.pid)
+			interrupted_writer(&c, cases[i].len);
+		ASSERT_EQ(1, hear(&c));
+		for (n = 0; n < 3; n++) {
+			sleep_ms(scaled(20));
+			EXPECT_EQ(0, call(self->out, SLUICE_IOC_KICK, (void *)&k));
+		}
+		sleep_ms(scaled(20));
+		kill(c.pid, SIGALRM);
+		EXPECT_EQ(2, hear(&c));
+		EXPECT_EQ(0, child_end(&c));
+		/* nothing of it is left */
+		for (n = 0; n < cases[i].fills; n++)
+			ASSERT_EQ(cases[i].fill, get(self->in, text, sizeof(text)));
+		EXPECT_EQ(-EAGAIN, get(self->in, text, sizeof(text)));
+		EXPECT_STATE("t", BOTH, .deaths = i + 1);
+	}
+}
+
 TEST_HARNESS_MAIN

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Description: with the ring full the kernel keeps messages in order, within its bound */
+#include <sys/time.h>
+
 #include "kmod_process.h"
 #include "kmod_uring.h"
 
@@ -242,6 +244,75 @@ TEST_F(both, destroyed)
 	EXPECT_EQ(-ESHUTDOWN, completion(&self->ring, SOON, NULL));
 	EXPECT_EQ(-ESHUTDOWN, completion(&self->ring, SOON, NULL));
 	EXPECT_EQ(-ESHUTDOWN, accept_text(&self->r.out, "x"));
+	ASSERT_EQ(0, stage_create("t", (struct sluice_create) { 0 }));	/* for the teardown */
+}
+
+static void on_alarm(int sig)
+{
+}
+
+/* Interrupted before it was published: it is not recalled, and nobody is told twice. */
+TEST_F(both, ioctl_and_a_signal)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct itimerval when = { .it_value = { 0, 100000 } };
+	struct sluice_send s = send_text("commanded", 0), slept = send_text("slept", 0);
+	struct end *in = &self->r.in;
+	int i;
+
+	/* one that is published and one that is not are in front of it */
+	EXPECT_EQ(0, end_take_text(in, "ring"));
+	for (i = 0; i < 2; i++)
+		command_send(&self->ring, self->r.out.fd, &s, (u64)i);
+	ASSERT_EQ(2, io_uring_submit(&self->ring));
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &when, NULL);
+	EXPECT_EQ(-EINTR, call(self->r.out.fd, SLUICE_IOC_SEND, &slept));
+	EXPECT_STATE("t", BOTH, .ready = NSLOTS, .queued = 2, .sends = 3);
+	EXPECT_EQ(0, take_many(in, NSLOTS - 1, "ring"));
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, end_take_text(in, "commanded"));
+	EXPECT_EQ(0, end_take_text(in, "slept"));
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ((int)NSLOTS + i, completion(&self->ring, SOON, NULL));
+	EXPECT_STATE("t", BOTH, .sends = 3);
+}
+
+/* The kernel takes a buffer for it and finds the queue full: the buffer is nobody's again. */
+TEST_F(both, no_room_for_a_buffer)
+{
+	struct end *out = &self->r.out;
+	struct sluice_send s;
+	char text[200];
+	int i;
+
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = 0;
+	for (i = 0; i < QUEUE; i++)
+		EXPECT_EQ(1, accept_text(out, "q"));
+	EXPECT_EQ(-EAGAIN, accept_text(out, text));
+	s = send_text(text, 0);
+	EXPECT_EQ(-EAGAIN, call(out->fd, SLUICE_IOC_SEND, &s));
+	command_send(&self->ring, out->fd, &s, 1);
+	EXPECT_EQ(-EAGAIN, submit_one(&self->ring));
+	EXPECT_STATE("t", BOTH, .ready = NSLOTS, .queued = QUEUE, .sends = QUEUE);
+}
+
+/* With the stage its buffers go, and whoever still has it mapped can see that. */
+TEST_F(both, destroyed_with_a_buffer)
+{
+	struct end *out = &self->r.out;
+	struct sluice_send s = send_text("", SLUICE_SEND_BUFFER);
+	u32 buf;
+
+	ASSERT_EQ(0, end_take(out, &buf));
+	s.buf = buf;
+	command_send(&self->ring, out->fd, &s, 1);
+	io_uring_submit(&self->ring);
+	EXPECT_EQ(buf_word(0, BUF_QUEUED), *end_buffer(out, buf));
+	ASSERT_EQ(0, stage_destroy("t", 0, SLUICE_DESTROY_FORCE));
+	EXPECT_EQ(-ESHUTDOWN, completion(&self->ring, SOON, NULL));
+	EXPECT_EQ(0, *end_buffer(out, buf));
 	ASSERT_EQ(0, stage_create("t", (struct sluice_create) { 0 }));	/* for the teardown */
 }
 

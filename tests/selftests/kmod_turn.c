@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Description: who came too late twice has the next room or buffer to itself, longest waiter first */
-#include "kmod_common.h"
+#include "kmod_uring.h"
 
 #define NBUFS	2u
 #define WRITE_TIMEOUT	scaled(300)	/* ms */
@@ -194,6 +194,21 @@ TEST_F(crowd, unused_it_is_taken_away)
 	EXPECT_EQ(self->late.id, turn(&self->late, variant->what));
 	EXPECT_EQ(0, turn_within(&self->late, variant->what, self->late.id, SOON));
 	EXPECT_GE(now_ns() - begun, (WRITE_TIMEOUT - 50) * MS);
+}
+
+/* The same command through io_uring. */
+TEST_F(crowd, given_back_by_a_command)
+{
+	struct end *e = &self->late;
+	struct io_uring ring;
+
+	ASSERT_EQ(0, io_uring_queue_init(4, &ring, 0));
+	EXPECT_EQ(-EAGAIN, loses(e, variant->what, self->full));
+	EXPECT_EQ(e->id, turn(e, variant->what));
+	command_kick(&ring, e, SLUICE_KICK_TURN, 1);
+	EXPECT_EQ(0, submit_one(&ring));
+	EXPECT_EQ(0, turn(e, variant->what));
+	io_uring_queue_exit(&ring);
 }
 
 TEST_HARNESS_MAIN
