@@ -80,4 +80,20 @@ TEST(unknown_commands)
 	EXPECT_EQ(-ENOTTY, control(SLUICE_IOC_KICK, buf));
 }
 
+/* Every number there is: unknown, or a structure whose size cannot be. */
+TEST(all_numbers)
+{
+	char buf[256] = { 0 };
+	u32 dir, nr;
+
+	for (dir = 0; dir < 4; dir++) {
+		for (nr = 0; nr < 256; nr++) {
+			int ret = control(_IOC(dir, SLUICE_IOC_MAGIC, nr, 16), buf);
+
+			EXPECT_TRUE(ret == -ENOTTY || ret == -EINVAL)
+				TH_LOG("direction %u, number %u: %d", dir, nr, ret);
+		}
+	}
+}
+
 TEST_HARNESS_MAIN

@@ -247,6 +247,19 @@ TEST_F(both, destroyed)
 	ASSERT_EQ(0, stage_create("t", (struct sluice_create) { 0 }));	/* for the teardown */
 }
 
+/* All that were concerned have gone: nobody can miss what is kept. */
+TEST_F(both, destroyed_by_nobody)
+{
+	EXPECT_EQ(1, accept_text(&self->r.out, "kept"));
+	end_close(&self->r.out);
+	EXPECT_EQ(-EBUSY, stage_destroy("t", 0, 0));
+	end_close(&self->r.in);
+	EXPECT_STATE("t", .ready = NSLOTS, .queued = 1, .sends = 1, .deaths = 2);
+	EXPECT_EQ(-ETIMEDOUT, stage_destroy("t", 20, 0));
+	EXPECT_EQ(0, stage_destroy("t", 0, 0));
+	ASSERT_EQ(0, stage_create("t", (struct sluice_create) { 0 }));	/* for the teardown */
+}
+
 static void on_alarm(int sig)
 {
 }
