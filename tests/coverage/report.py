@@ -15,15 +15,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 HOOK = "__sanitizer_cov_trace_pc"
 EXAMPLES = """
 An edge is what KCOV calls one: a call that the compiler put at the beginning of a basic block, of
-every copy of an inlined function. Each one that was not reached needs a line in the file of reasons:
+every copy of an inlined function. Each one that was not reached needs a line in the file of
+reasons:
 
-  FUNCTION | SOURCE TEXT | never: WHY      it can not be reached, here
+  FUNCTION | SOURCE TEXT | never: WHY      it is not reached in this run, ever
   FUNCTION | SOURCE TEXT | race: WHY       it is reached in some runs only
 
-FUNCTION is a pattern: the edge's function, one of ours that it is inlined in, or one of the kernel's
-that is inlined there (shown in brackets). SOURCE TEXT is a part of that function's line, or empty. The
-first line that fits counts. A reason that fits nothing, or "never" for what was reached, is out of
-date.
+FUNCTION is a pattern for one of the functions that the edge is in: its own, those which that one
+is inlined in, those of the kernel that are inlined there (the innermost is shown in brackets).
+SOURCE TEXT is a part of the line in that function, or empty. The first line that fits counts. A
+reason is out of date when it fits no edge, or when it says never and all that it fits was reached.
 
 example: tests/coverage/report.py --module sluice.ko --layout layout *.hits
 """
@@ -52,11 +53,11 @@ class Edge:
         return self.frames[0]
 
     def __str__(self):
-        return str(self.place) + (f" [{self.kernel[0]}]" if self.kernel else "")
+        return str(self.place) + (f" [{self.kernel[0].function}]" if self.kernel else "")
 
 
 class Source:
-    """Lines of the module's files."""
+    """Lines of the module's files, and of the kernel's."""
 
     def __init__(self, top):
         self.top, self.lines = top, {}
@@ -64,7 +65,8 @@ class Source:
     def text(self, frame):
         if frame.path not in self.lines:
             path = self.top / frame.path
-            self.lines[frame.path] = path.read_text().splitlines() if path.is_file() else []
+            self.lines[frame.path] = (path.read_text(errors="replace").splitlines()
+                                      if path.is_file() else [])
         lines = self.lines[frame.path]
         return lines[frame.line - 1].strip() if 0 < frame.line <= len(lines) else ""
 
@@ -73,20 +75,16 @@ class Reason:
     """A line of the table."""
 
     def __init__(self, number, text):
-        parts = [p.strip() for p in re.split(r"\s\|\s", text, maxsplit=2)]
-        match = re.match(r"(never|race): (.+)", parts[2] if len(parts) == 3 else "")
+        match = re.fullmatch(r"(\S+) \| (.*?) ?\| (never|race): (.+)", text)
         if not match:
             sys.exit(f"reasons:{number}: not FUNCTION | SOURCE TEXT | never or race: WHY")
-        self.number, self.function, self.snippet = number, parts[0], parts[1]
-        self.never, self.why = match.group(1) == "never", match.group(2)
+        self.number, self.function, self.snippet = number, match.group(1), match.group(2)
+        self.never, self.why = match.group(3) == "never", match.group(4)
         self.uncovered = self.covered = 0
 
     def fits(self, edge, source):
-        """The place itself, or a call of an inlined function."""
-        return (any(fnmatch.fnmatchcase(f.function, self.function) and
-                    self.snippet in source.text(f) for f in edge.frames) or
-                any(fnmatch.fnmatchcase(f, self.function) and
-                    self.snippet in source.text(edge.place) for f in edge.kernel))
+        return any(fnmatch.fnmatchcase(f.function, self.function) and
+                   self.snippet in source.text(f) for f in edge.kernel + edge.frames)
 
     def __str__(self):
         return f"reasons:{self.number}: {self.function} | {self.snippet}"
@@ -145,15 +143,15 @@ TRACE = re.compile(r"(__probestub|trace_event|trace_raw|perf_trace|__bpf_trace|_
 
 
 def own_frames(lines, build):
-    """Frames of ours and functions of the kernel, both innermost first."""
+    """Frames of ours, and of the kernel inside of the innermost; innermost first."""
     frames, kernel = [], []
     for function, place in zip(lines[::2], lines[1::2]):
         path, line = re.match(r"(.*):(\d+|\?)", place).groups()
-        path = pathlib.Path(path)
+        path, line = pathlib.Path(path), int(line) if line != "?" else 0
         if path.parent == build:
-            frames.append(Frame(function, "kmod/" + path.name, int(line) if line != "?" else 0))
+            frames.append(Frame(function, "kmod/" + path.name, line))
         elif not frames:
-            kernel.append(function)
+            kernel.append(Frame(function, str(path), line))
     if TRACE.match(lines[-2]):	# made by the kernel's macros from our events
         return [Frame(lines[-2], "kmod/trace.h", 0)], kernel[:-1]
     return frames or [Frame(lines[-2], "kmod/?", 0)], kernel
@@ -238,7 +236,8 @@ def report(edges, reasons, source, minimum):
     tap.result(not bare, "every edge that was not reached has a reason" +
                (f": {len(bare)} have none" if bare else ""), listed(bare, source))
     old = [f"{r}: fits no edge" for r in reasons if not r.covered + r.uncovered]
-    old += [f"{r}: {r.covered} reached" for r in reasons if r.never and r.covered]
+    old += [f"{r}: all {r.covered} were reached" for r in reasons
+            if r.never and r.covered and not r.uncovered]
     tap.result(not old, "no reason is out of date", old)
     print(f"1..{tap.n}")
     return 1 if tap.failed else 0

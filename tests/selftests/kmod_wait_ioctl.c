@@ -167,6 +167,24 @@ TEST_F(both, woken_by_a_message)
 	EXPECT_STATE("t", BOTH, .deaths = 1);
 }
 
+/* Published by somebody who did not look for sleepers: while anybody is awake the tick does (P8). */
+TEST_F(both, publisher_that_did_not_look)
+{
+	struct end *out = &self->r.out;
+	struct child c;
+	u64 t;
+
+	START_WAITER(&c, SLUICE_CONSUMER, SLUICE_WAIT_READY, 0, -1);
+	LET_WAIT(&c);
+	ASSERT_EQ(0, asleep(&self->r.in, 1, 0));
+	ASSERT_EQ(0, end_reserve(out, &t));
+	end_fill(out, t, "x", 1, SLUICE_NO_BUFFER);
+	ASSERT_EQ(SLOT_OK, slot_publish(end_word(out, t), ticket_lap(t, out->order), out->id));
+	EXPECT_EQ(0, hear(&c));
+	EXPECT_EQ(0, child_end(&c));
+	EXPECT_EQ(0, end_take_text(&self->r.in, "x"));
+}
+
 /* Far beyond what a clock can hold is for ever. */
 TEST_F(both, longest_timeout)
 {
