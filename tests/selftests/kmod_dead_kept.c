@@ -18,7 +18,7 @@ FIXTURE_SETUP(letter)
 
 	ASSERT_EQ(0, ends_make(&self->r, (struct sluice_create) {
 		.nbufs = 2, .bufsize = PAGE, .dead_slots = 4, .max_attempts = MAX_ATTEMPTS,
-		.ack_timeout_ms = 50,
+		.ack_timeout_ms = scaled(50),
 	}, 0));
 	ASSERT_EQ(0, end_send(&self->r.out, "hello", &self->original));
 	ASSERT_EQ(0, end_claim(&self->r.in, &ticket, &token));
