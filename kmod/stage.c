@@ -434,12 +434,14 @@ static bool sl_stage_empty(struct sl_stage *s)
 	return true;
 }
 
-/* 0 when it may go now; -EAGAIN to look again; else why it may not */
+/* 0 when it may go now; -EAGAIN to look again; else why it may not, or -ENOENT: it has gone */
 static int sl_stage_may_go(struct sl_stage *s, const struct sluice_destroy *d, u64 deadline)
 {
 	bool force = d->flags & SLUICE_DESTROY_FORCE;
 	bool empty;
 
+	if (s->gone)
+		return -ENOENT;
 	if (!d->drain_ms && !force && (s->producers || s->consumers))
 		return -EBUSY;
 	empty = sl_stage_empty(s);
@@ -454,6 +456,9 @@ static int sl_stage_may_go(struct sl_stage *s, const struct sluice_destroy *d, u
 
 static void sl_stage_set_closed(struct sl_stage *s, bool closed)
 {
+	/* somebody else destroyed it meanwhile: it does not open again */
+	if (s->gone)
+		return;
 	s->closed = closed;
 	WRITE_ONCE(s->hints->closed, closed ? SLUICE_CLOSED_DRAIN : 0);
 	/* whoever sleeps shall look at it */

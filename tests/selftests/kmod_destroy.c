@@ -261,4 +261,30 @@ TEST_F(both, force_after_a_while)
 	EXPECT_GE(now_ns() - start, 50ull * MS);
 }
 
+/* Whoever drains in vain a stage that is gone meanwhile does not open it again. */
+TEST_F(both, forced_while_it_drains)
+{
+	struct end *out = &self->r.out;
+	struct sluice_send s = send_text("x", SLUICE_SEND_ACCEPT);
+	struct child c;
+	u64 deadline;
+
+	ASSERT_EQ(0, end_send(out, "in the way", NULL));
+	ASSERT_GE(child_start(&c), 0);
+	if (!c.pid) {
+		say(&c, (u64)-stage_destroy("t", scaled(300), 0));
+		hear(&c);
+		_exit(0);
+	}
+	for (deadline = now_ns() + SOON * MS; !sl_load(&out->hints->closed) &&
+	     now_ns() < deadline;)
+		sleep_ms(1);
+	EXPECT_EQ(SLUICE_CLOSED_DRAIN, out->hints->closed);
+	ASSERT_EQ(0, stage_destroy("t", 0, SLUICE_DESTROY_FORCE));
+	EXPECT_EQ(ENOENT, hear(&c));
+	EXPECT_EQ(0, child_end(&c));
+	EXPECT_EQ(SLUICE_CLOSED_DRAIN | SLUICE_CLOSED_GONE, out->hints->closed);
+	EXPECT_EQ(-ESHUTDOWN, call(out->fd, SLUICE_IOC_SEND, &s));
+}
+
 TEST_HARNESS_MAIN
