@@ -110,51 +110,102 @@ TEST_F(letter, read_many_times)
 		     .deaths = 2);
 }
 
-/* The letter is read once more, for the last time that its word can count. */
-static int read_last(struct end *dead)
+/* The letter of @ticket is read once more, for the last time that its word can count. */
+static int read_last(struct end *dead, u64 ticket)
 {
-	u64 ticket, token;
+	u64 token;
 	int err;
 
-	*end_word(dead, 0) = slot_word(0, 0, SLOT_ATTEMPT_LAST - 1, SLOT_READY);
+	*end_word(dead, ticket) = slot_word(0, 0, SLOT_ATTEMPT_LAST - 1, SLOT_READY);
+	dead->cursor = ticket;
 	err = end_claim(dead, &ticket, &token);
 	return err ?: end_nack(dead, ticket, token, 0, 0, 0);
 }
 
-/* With the ring full of letters: it waits for an end that it can go to. */
-TEST_F(letter, read_many_times_in_a_full_ring)
+/* With letters in all places; the dead-letter stage's own end in @dead. */
+static int fill(struct ends *r, struct end *dead)
 {
-	struct end *out = &self->r.out, *in = &self->r.in, dead;
 	u64 ticket, token;
 	unsigned int i;
+	int err = 0;
 
-	for (i = 1; i < NSLOTS; i++) {
-		ASSERT_EQ(0, end_send(out, "other", NULL));
-		ASSERT_EQ(0, end_claim(in, &ticket, &token));
-		ASSERT_EQ(0, end_nack(in, ticket, token, SLUICE_NACK_DEAD, 0, EXDEV));
+	for (i = 1; i < NSLOTS && !err; i++) {
+		err = end_send(&r->out, "other", NULL);
+		err = err ?: end_claim(&r->in, &ticket, &token);
+		err = err ?: end_nack(&r->in, ticket, token, SLUICE_NACK_DEAD, 0, EXDEV);
 	}
-	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
-	ASSERT_EQ(0, read_last(&dead));
-	/* the others are read meanwhile, and new ones come */
-	for (i = 1; i < NSLOTS; i++) {
-		ASSERT_EQ(0, end_claim(&dead, &ticket, &token));
-		ASSERT_EQ(0, end_ack(&dead, ticket, token));
-	}
-	ASSERT_EQ(0, end_await(&dead, &ticket, &token, 2000));
-	EXPECT_EQ(self->original, end_slot(&dead, ticket)->counter);
-	EXPECT_EQ(0, end_ack(&dead, ticket, token));
+	return err ?: end_make(dead, "t.dead", SLUICE_CONSUMER, 0);
+}
+
+/* One after the other, until the one of @original comes. */
+static int read_up_to(struct end *dead, u64 original)
+{
+	u64 ticket, token, counter;
+	int err;
+
+	do {
+		err = end_await(dead, &ticket, &token, 2000);
+		if (err)
+			return err;
+		counter = end_slot(dead, ticket)->counter;
+		err = end_ack(dead, ticket, token);
+	} while (!err && counter != original);
+	return err;
+}
+
+/* The oldest one in a full ring: its new place is its old one. */
+TEST_F(letter, the_oldest_is_read_many_times)
+{
+	struct end dead;
+
+	ASSERT_EQ(0, fill(&self->r, &dead));
+	ASSERT_EQ(0, read_last(&dead, 0));
+	EXPECT_STATE("t.dead", .consumers = 1, .ready = NSLOTS, .buffers = NSLOTS, .nacks = 1);
+	EXPECT_EQ(0, read_up_to(&dead, self->original));
+	EXPECT_STATE("t.dead", .consumers = 1, .nacks = 1);
 	end_close(&dead);
 }
 
-/* Its buffer's word was spoilt: it cannot be told from nonsense, and is in nobody's way. */
+/* Another one waits until there is an end that it can go to. */
+TEST_F(letter, another_is_read_many_times)
+{
+	struct end dead;
+	u64 counter;
+
+	ASSERT_EQ(0, fill(&self->r, &dead));
+	counter = end_slot(&dead, 5)->counter;
+	ASSERT_EQ(0, read_last(&dead, 5));
+	EXPECT_STATE("t.dead", .consumers = 1, .ready = NSLOTS - 1, .dead = 1, .buffers = NSLOTS,
+		     .nacks = 1);
+	dead.cursor = 0;
+	EXPECT_EQ(0, read_up_to(&dead, self->original));
+	EXPECT_EQ(0, read_up_to(&dead, counter));
+	EXPECT_STATE("t.dead", .consumers = 1, .nacks = 1);
+	end_close(&dead);
+}
+
+/* Its buffer was spoilt: it cannot be told from nonsense, and is in nobody's way. */
 TEST_F(letter, read_many_times_and_spoilt)
 {
 	struct end dead;
 
 	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
 	*end_buffer(&dead, end_slot(&dead, 0)->buf) = 0;
-	ASSERT_EQ(0, read_last(&dead));
+	ASSERT_EQ(0, read_last(&dead, 0));
 	EXPECT_STATE("t.dead", .consumers = 1, .nacks = 1, .dead_letters = 1);
+	end_close(&dead);
+}
+
+TEST_F(letter, read_many_times_without_a_buffer)
+{
+	struct end dead;
+
+	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
+	end_slot(&dead, 0)->buf = SLUICE_NO_BUFFER;
+	end_slot(&dead, 0)->len = 1;
+	ASSERT_EQ(0, read_last(&dead, 0));
+	/* the buffer that nothing refers to any more comes home with the tick */
+	AWAIT_STATE("t.dead", scaled(3000), .consumers = 1, .nacks = 1, .dead_letters = 1);
 	end_close(&dead);
 }
 

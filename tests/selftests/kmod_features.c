@@ -71,6 +71,20 @@ TEST(impossible_sizes)
 	EXPECT_EQ(-EFAULT, control(SLUICE_IOC_INFO, (void *)-PAGE));
 }
 
+/* Its size can be read, the rest of it cannot. */
+TEST(structure_at_the_end_of_memory)
+{
+	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sluice_features *f;
+
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_EQ(0, munmap(p + PAGE, PAGE));
+	f = (void *)(p + PAGE - 8);
+	f->size = sizeof(*f);
+	EXPECT_EQ(-EFAULT, control(SLUICE_IOC_FEATURES, f));
+	munmap(p, PAGE);
+}
+
 TEST(unknown_commands)
 {
 	char buf[256] = { 0 };

@@ -91,6 +91,22 @@ TEST_F(full, a_write_is_refused)
 	close(fd);
 }
 
+/* In a buffer, three pages. */
+static int send_long(struct end *out)
+{
+	u64 ticket;
+	u32 buf;
+	int err = end_take(out, &buf) ?: end_reserve(out, &ticket);
+
+	if (err)
+		return err;
+	end_fill(out, ticket, NULL, 0, buf);
+	end_slot(out, ticket)->len = 3 * PAGE;
+	if (buf_send(end_buffer(out, buf), out->id, ticket) != SLOT_OK)
+		return -ESTALE;
+	return end_publish(out, ticket);
+}
+
 /* A letter that has no room is counted as dropped, and holds nobody up. */
 TEST_F(full, a_letter_is_dropped)
 {
@@ -100,22 +116,23 @@ TEST_F(full, a_letter_is_dropped)
 	unsigned int i;
 
 	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 4; i++) {
 		/* no room for the word of its buffer, for its payload, for its slot */
 		if (i == 1)
 			(void)*(volatile u64 *)end_buffer(&dead, 0);
-		for (at = 0; i == 2 && at < dead.payload_bytes; at += PAGE)
+		for (at = 0; i == 2 && at < dead.payload_bytes; at += dead.bufsize)
 			(void)*(volatile unsigned char *)(dead.payload + at);
-		ASSERT_EQ(0, end_send(&self->r.out, "x", NULL));
+		/* then for the rest of a longer one */
+		ASSERT_EQ(0, i < 3 ? end_send(&self->r.out, "x", NULL) : send_long(&self->r.out));
 		ASSERT_EQ(0, end_claim(&self->r.in, &ticket, &token));
 		ASSERT_EQ(0, set_limit(variant->parameter, "1"));
 		EXPECT_EQ(0, end_nack(&self->r.in, ticket, token, SLUICE_NACK_DEAD, 0, 0));
 		ASSERT_EQ(0, set_limit(variant->parameter, "0"));
 	}
-	EXPECT_STATE("t", BOTH, .nacks = 3, .dead_letters = 3);
+	EXPECT_STATE("t", BOTH, .nacks = 4, .dead_letters = 4);
 	/* the dead-letter stage is a stage of its own, far from its limit */
-	EXPECT_STATE("t.dead", .consumers = 1, .ready = total ? 0 : 3, .buffers = total ? 0 : 3,
-		     .dead_dropped = total ? 3 : 0);
+	EXPECT_STATE("t.dead", .consumers = 1, .ready = total ? 0 : 4, .buffers = total ? 0 : 4,
+		     .dead_dropped = total ? 4 : 0);
 	end_close(&dead);
 }
 
