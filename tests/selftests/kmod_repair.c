@@ -365,4 +365,52 @@ TEST_F(spoilt, claims_of_nobody)
 	EXPECT_EQ(WAITING - 3, drain(&self->r.in));
 }
 
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+/* Its own allocations fail, one after the other: it says so, and another try does the rest. */
+TEST_F(spoilt, without_memory)
+{
+	const char *waits = "/sys/kernel/debug/failslab/ignore-gfp-wait";
+	static const char *const quiet[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
+	char path[64];
+	unsigned int i;
+	struct sluice_repair r;
+	char text[16], left[16];
+	int fd, err, n = 0;
+
+	if (write_file(waits, "N"))
+		SKIP(return, "this kernel has no failslab");
+	for (i = 0; i < ARRAY_SIZE(quiet); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose", quiet[i]);
+		write_file(path, "0");
+	}
+	fd = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	*end_word(&self->r.out, self->first + 1) = slot_free(1000);
+	do {
+		memset(left, 0, sizeof(left));
+		snprintf(text, sizeof(text), "%d", ++n);
+		(void)!pwrite(fd, text, strlen(text), 0);
+		err = repair("t", &r);
+		(void)!pread(fd, left, sizeof(left) - 1, 0);
+		(void)!pwrite(fd, "0", 1, 0);
+		ASSERT_TRUE(!err || err == -ENOMEM || err == -EFAULT) TH_LOG("%d: %d", n, err);
+	} while (n < 200 && (err || !atoi(left)));
+	write_file(waits, "Y");
+	close(fd);
+	EXPECT_LT(n, 200);
+	ASSERT_EQ(0, attach_again(&self->r));
+	EXPECT_EQ(WAITING - 1, drain(&self->r.in));
+	EXPECT_EQ(0, works(&self->r));
+}
+
 TEST_HARNESS_MAIN
