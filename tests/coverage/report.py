@@ -257,6 +257,8 @@ def main():
     source = Source(HERE.parents[1])
     edges = symbolise(module, call_sites(module), module.parent)
     read_hits(edges, args.layout, args.hits)
+    # what KASAN adds to each file is not the module's
+    edges = [e for e in edges if not e.frames[-1].function.startswith("_sub_")]
     reasons = read_reasons(args.reasons)
     give_reasons(edges, reasons, source)
     sys.exit(report(edges, reasons, source, args.minimum))
