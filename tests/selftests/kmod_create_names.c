@@ -96,11 +96,11 @@ TEST(many)
 	char name[16];
 	u32 n;
 
-	for (n = 0; n < 200; n++) {
+	for (n = 0; n < 60; n++) {
 		snprintf(name, sizeof(name), "many%u", n);
 		ASSERT_EQ(0, create(name));
 	}
-	for (n = 0; n < 200; n++) {
+	for (n = 0; n < 60; n++) {
 		snprintf(name, sizeof(name), "many%u", n);
 		ASSERT_EQ(0, stage_info(name, &i));
 		ASSERT_STREQ(name, i.name);
@@ -108,7 +108,7 @@ TEST(many)
 		ASSERT_EQ(-ENOENT, stage_info(name, &i));
 	}
 	/* the last one first, with others behind it in its row */
-	for (n = 200; n--;) {
+	for (n = 60; n--;) {
 		snprintf(name, sizeof(name), "many%u", n);
 		ASSERT_EQ(0, stage_destroy(name, 0, 0));
 	}
