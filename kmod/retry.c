@@ -384,7 +384,7 @@ static void sl_tick_claimed(struct sl_stage *s, u32 index, u64 w, struct sl_shad
 	}
 }
 
-/* A state that does not exist: the slot is put back where the next lap expects it. */
+/* A word that cannot be: the slot is put back where the next lap expects it. */
 static void sl_tick_lie(struct sl_stage *s, u32 index, u64 w, struct sl_tick_state *t)
 {
 	struct sluice_slot *slot = sl_slot(s, index);
@@ -415,6 +415,10 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		if (slot_state(w) == SLOT_CLAIMED)
 			sh->claimed = t->now;
 	}
+	if (slot_forged(w)) {
+		sl_tick_lie(s, index, w, t);
+		return;
+	}
 	switch (slot_state(w)) {
 	case SLOT_FREE:
 		return;
@@ -432,7 +436,6 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		t->changed |= sl_slot_word(s, index) != w;
 		return;
 	}
-	sl_tick_lie(s, index, w, t);
 }
 
 /* P11: all slots FREE, no SEND pending, every consumer parked */

@@ -145,6 +145,12 @@ static inline long long lap_diff(u64 a, u64 b)
 
 /* ---------------------------------------------------- what a word means --- */
 
+/* Not of our making: no transition leads to it, so none would lead on from it. */
+static inline bool slot_forged(u64 w)
+{
+	return slot_state(w) > SLOT_DEAD || (slot_state(w) == SLOT_WRITING && slot_attempt(w));
+}
+
 /* To a consumer whose cursor is at lap @lap of this slot (P7). */
 enum slot_look {
 	LOOK_WAIT,	/* nothing here yet; do not pass */
