@@ -14,6 +14,6 @@ suite_build() {
 }
 
 suite_style() {
-	need kernel-tree
+	need kernel-tree kernel-uml
 	tap style tests/kbuild/style.sh
 }
