@@ -426,7 +426,10 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		sl_tick_writing(s, index, w, sh, t);
 		return;
 	case SLOT_READY:
-		t->stuck |= before == w;
+		if (slot_attempt(w) >= SLOT_ATTEMPT_LAST)
+			sl_tick_lie(s, index, w, t);
+		else
+			t->stuck |= before == w;
 		return;
 	case SLOT_CLAIMED:
 		sl_tick_claimed(s, index, w, sh, t);
