@@ -17,3 +17,7 @@ suite_style() {
 	need kernel-tree kernel-uml
 	tap style tests/kbuild/style.sh
 }
+
+suite_syzkaller() {
+	tap syzkaller tests/syzkaller/check
+}
