@@ -6,7 +6,8 @@ import re
 TOKEN = re.compile(r'\s*(?:(#.*)|("[^"]*"|<[^>]*>)|([A-Za-z_][\w$]*)|(-?0x[0-9a-fA-F]+|-?\d+)|(.))')
 INTS = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "intptr": 8}
 LENGTHS = {"len", "bytesize", "bitsize"}
-BUILTIN = set(INTS) | LENGTHS | {"const", "flags", "ptr", "ptr64", "vma", "string", "array", "buffer"}
+BUILTIN = set(INTS) | LENGTHS | {"const", "flags", "ptr", "ptr64", "vma", "string", "array",
+                                 "buffer"}
 
 
 class Wrong(Exception):
@@ -56,7 +57,8 @@ class Line:
     def next(self, *wanted):
         token = self.peek()
         if token is None or (wanted and token not in wanted):
-            raise Wrong(f"line {self.number}: {token!r} where {' or '.join(wanted) or 'more'} belongs")
+            wanted = " or ".join(wanted) or "more"
+            raise Wrong(f"line {self.number}: {token!r} where {wanted} belongs")
         self.at += 1
         return token
 
@@ -126,7 +128,8 @@ class Description:
             line.next("[")
             base = line.next()
             line.next("]")
-            self.add(self.resources, name, (base, line.list() if line.take(":") else []), line.number)
+            special = line.list() if line.take(":") else []
+            self.add(self.resources, name, (base, special), line.number)
         elif word == "type":
             name, params = line.next(), []
             line.next("[")
