@@ -209,6 +209,7 @@ static struct sl_send *sl_send_find(struct sl_stage *s, const struct io_uring_cm
 {
 	struct sl_send *e;
 
+	lockdep_assert_held(&s->lock);
 	list_for_each_entry(e, &s->sent, list)
 		if (e->cmd == cmd)
 			return e;

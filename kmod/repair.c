@@ -77,7 +77,7 @@ static int sl_repair_find_tail(struct sl_repair *r)
 	for (i = 0; i < s->nslots; i++) {
 		u64 w = sl_slot_word(s, i);
 
-		if (slot_state(w) <= SLOT_DEAD)
+		if (!slot_forged(w))
 			votes[n++] = sl_repair_vote(s, i, w);
 		if (!(i % SL_SLOTS_PER_PAGE))
 			cond_resched();
@@ -144,7 +144,7 @@ static int sl_repair_slot(struct sl_repair *r, u32 index)
 
 	if (w == slot_free(next))
 		return 0;
-	if (slot_state(w) != SLOT_FREE && slot_state(w) <= SLOT_DEAD &&
+	if (slot_state(w) != SLOT_FREE && !slot_forged(w) &&
 	    lap_diff(next, slot_lap(w)) == 1) {
 		sl_repair_used(r, index, w);
 		return 0;

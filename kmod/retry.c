@@ -391,7 +391,7 @@ static void sl_tick_claimed(struct sl_stage *s, u32 index, u64 w, struct sl_shad
 	}
 }
 
-/* A state that does not exist: the slot is put back where the next lap expects it. */
+/* A word that cannot be: the slot is put back where the next lap expects it. */
 static void sl_tick_lie(struct sl_stage *s, u32 index, u64 w, struct sl_tick_state *t)
 {
 	struct sluice_slot *slot = sl_slot(s, index);
@@ -422,6 +422,10 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		if (slot_state(w) == SLOT_CLAIMED)
 			sh->claimed = t->now;
 	}
+	if (slot_forged(w)) {
+		sl_tick_lie(s, index, w, t);
+		return;
+	}
 	switch (slot_state(w)) {
 	case SLOT_FREE:
 		return;
@@ -429,7 +433,10 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		sl_tick_writing(s, index, w, sh, t);
 		return;
 	case SLOT_READY:
-		t->stuck |= before == w;
+		if (slot_attempt(w) >= SLOT_ATTEMPT_LAST)
+			sl_tick_lie(s, index, w, t);
+		else
+			t->stuck |= before == w;
 		return;
 	case SLOT_CLAIMED:
 		sl_tick_claimed(s, index, w, sh, t);
@@ -439,7 +446,6 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		t->changed |= sl_slot_word(s, index) != w;
 		return;
 	}
-	sl_tick_lie(s, index, w, t);
 }
 
 /* P11: all slots FREE, no SEND pending, every consumer parked */

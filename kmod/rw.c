@@ -67,6 +67,18 @@ static ssize_t sl_read_claimed(struct sl_endpoint *ep, u64 ticket, u64 token, ch
 	return m.len;
 }
 
+/*
+ * The message was not to be had: try the next? Words that change all the time may neither
+ * keep this task in the kernel nor, where it must not block, for longer than a lap (P29).
+ */
+static ssize_t sl_read_again(struct sl_stage *s, bool nonblock, u32 tries)
+{
+	cond_resched();
+	if (signal_pending(current))
+		return -ERESTARTSYS;
+	return nonblock && tries >= s->nslots ? -EAGAIN : 0;
+}
+
 /**
  * sl_read() - the next message, one a call
  * Return: its length, -EMSGSIZE (it does not fit and stays), -EAGAIN with
@@ -76,7 +88,9 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 {
 	struct sl_endpoint *ep = file->private_data;
 	struct sl_stage *s = ep->stage;
+	bool nonblock = file->f_flags & O_NONBLOCK;
 	u64 ticket, token;
+	u32 tries = 0;
 	ssize_t ret;
 	int err = sl_endpoint_attach_implicit(file, SLUICE_CONSUMER);
 
@@ -92,13 +106,16 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 			ret = sl_read_claimed(ep, ticket, token, buf, len);
 			if (ret != -EAGAIN)
 				break;
+			ret = sl_read_again(s, nonblock, ++tries);
+			if (ret)
+				break;
 			continue;
 		}
 		ret = -ESHUTDOWN;
 		if (READ_ONCE(s->gone))
 			break;
 		ret = -EAGAIN;
-		if (file->f_flags & O_NONBLOCK)
+		if (nonblock)
 			break;
 		wait.cursor = ep->cursor;
 		wait.generation = ep->generation;

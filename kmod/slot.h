@@ -145,6 +145,12 @@ static inline long long lap_diff(u64 a, u64 b)
 
 /* ---------------------------------------------------- what a word means --- */
 
+/* Not of our making: no transition leads to it, so none would lead on from it. */
+static inline bool slot_forged(u64 w)
+{
+	return slot_state(w) > SLOT_DEAD || (slot_state(w) == SLOT_WRITING && slot_attempt(w));
+}
+
 /* To a consumer whose cursor is at lap @lap of this slot (P7). */
 enum slot_look {
 	LOOK_WAIT,	/* nothing here yet; do not pass */
@@ -165,7 +171,8 @@ static inline enum slot_look slot_look(u64 w, u64 lap)
 	case SLOT_WRITING:
 		return LOOK_WAIT;
 	case SLOT_READY:
-		return LOOK_CLAIM;
+		/* forged, if its attempts are used up: nobody could claim it (P2) */
+		return slot_attempt(w) < SLOT_ATTEMPT_LAST ? LOOK_CLAIM : LOOK_PASS;
 	case SLOT_CLAIMED:
 	case SLOT_DEAD:
 		return LOOK_PASS;
@@ -177,18 +184,16 @@ static inline enum slot_look slot_look(u64 w, u64 lap)
 enum slot_room {
 	ROOM_FREE,	/* reserve it */
 	ROOM_USED,	/* the ticket is gone: help the tail forward, try the next */
-	ROOM_FULL,	/* the slot still belongs to an older ticket */
+	ROOM_FULL,	/* the slot still belongs to an older ticket (or is forged: nobody spins on it) */
 };
 
 static inline enum slot_room slot_room(u64 w, u64 lap)
 {
 	long long d = lap_diff(slot_lap(w), lap);
 
-	if (d > 0)
+	if (d > 0 || (d == 0 && slot_state(w) != SLOT_FREE))
 		return ROOM_USED;
-	if (d < 0)
-		return ROOM_FULL;
-	return slot_state(w) == SLOT_FREE ? ROOM_FREE : ROOM_USED;
+	return w == slot_free(lap) ? ROOM_FREE : ROOM_FULL;
 }
 
 /* ---------------------------------------------------------- transitions --- */
@@ -237,7 +242,7 @@ static inline enum slot_result slot_claim(u64 *word, u64 lap, u32 owner, u64 *to
 {
 	u64 w = sl_load_acquire(word);
 
-	if (slot_look(w, lap) != LOOK_CLAIM || slot_attempt(w) >= SLOT_ATTEMPT_LAST)
+	if (slot_look(w, lap) != LOOK_CLAIM)
 		return SLOT_LOST;
 	*token = slot_word(lap, owner, slot_attempt(w) + 1, SLOT_CLAIMED);
 	return sl_cas(word, w, *token) ? SLOT_OK : SLOT_LOST;

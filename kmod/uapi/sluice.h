@@ -125,11 +125,9 @@ struct sluice_hints {
 };
 
 /**
- * struct sluice_control - head of the control region
- * @tail:	hint: no ticket below it is free; anyone may help it forward
- * @buffer_hint: hint: where the last free buffer was found
- * @endpoint:	counters that each endpoint keeps of itself, by endpoint index;
- *		written by user space, so the kernel reports but never believes them
+ * struct sluice_counters - what an endpoint says of itself
+ *
+ * Written by user space, so the kernel reports but never believes them.
  */
 struct sluice_counters {
 	__u64	messages;		/* producer: published; consumer: claimed */
@@ -142,6 +140,12 @@ struct sluice_counters {
 	__u64	sleeps;
 };
 
+/**
+ * struct sluice_control - head of the control region
+ * @tail:	hint: no ticket below it is free; anyone may help it forward
+ * @buffer_hint: hint: where the last free buffer was found
+ * @endpoint:	by endpoint index
+ */
 struct sluice_control {
 	__u64	tail;
 	__u64	pad0[15];
@@ -172,13 +176,14 @@ enum sluice_policy {
  * @nslots:	power of two, SLUICE_MIN_SLOTS..SLUICE_MAX_SLOTS; at least peak
  *		rate x longest claim (rule P14)
  * @nbufs:	payload buffers, 0..SLUICE_MAX_BUFFERS
- * @bufsize:	bytes of each, rounded up to whole pages
+ * @bufsize:	bytes of each, rounded up to whole pages; 0 if and only if @nbufs is
  * @policy:	enum sluice_policy
  * @max_attempts: charged failures before the message is dead, 1..254; 0 = 5
  * @ack_timeout_ms: a claim that does not move for so long is redelivered; 0 = 30000
  * @max_hold_ms: bound of one claim with all its renewals; 0 = 10 x ack_timeout
  * @write_timeout_ms: bound of WRITING by a living endpoint; 0 = 1000
- * @dead_slots:	size of the dead-letter stage "<name>.dead", 0 = none
+ * @dead_slots:	size of the dead-letter stage "<name>.dead", at most
+ *		SLUICE_MAX_BUFFERS, 0 = none; -ENAMETOOLONG when ".dead" does not fit
  * @queue_max:	messages the kernel holds when the ring is full; 0 = nslots
  * @uid:	owner of the node
  * @gid:	group of the node
@@ -429,7 +434,7 @@ struct sluice_send_cmd {
 	__u64	reserved;
 };
 
-/* SLUICE_CMD_KICK (8 of 16 bytes of sqe->cmd) and SLUICE_IOC_KICK (by value) */
+/* SLUICE_CMD_KICK (in sqe->cmd) and SLUICE_IOC_KICK (points to it) */
 #define SLUICE_KICK_READY	(1u << 0)	/* after publish: somebody sleeps for messages */
 #define SLUICE_KICK_ROOM	(1u << 1)	/* after ack: somebody wants room */
 #define SLUICE_KICK_ACKED	(1u << 2)	/* after the ACK of messages with SLUICE_MSG_TELL */
@@ -451,8 +456,10 @@ struct sluice_kick {
  * struct sluice_nack - SLUICE_IOC_NACK and SLUICE_IOC_RENEW
  * @ticket:	of the claim
  * @token:	the word as the claim left it; the fence
- * @delay_ms:	NACK: nobody may claim it sooner (the slot stays claimed by the kernel)
- * @reason:	NACK: positive errno, told to the sender and in the dead letter; 0 = EIO
+ * @delay_ms:	NACK: nobody may claim it sooner (the slot stays claimed by the kernel),
+ *		at most INT_MAX; 0 for RENEW
+ * @reason:	NACK: positive errno up to 4095, told to the sender and in the dead letter;
+ *		0 = EIO; 0 for RENEW
  * @flags:	SLUICE_NACK_*; 0 for RENEW
  *
  * -ESTALE when the claim is no longer the caller's.

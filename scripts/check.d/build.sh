@@ -14,6 +14,10 @@ suite_build() {
 }
 
 suite_style() {
-	need kernel-tree
+	need kernel-tree kernel-uml
 	tap style tests/kbuild/style.sh
+}
+
+suite_syzkaller() {
+	tap syzkaller tests/syzkaller/check
 }

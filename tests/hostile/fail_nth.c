@@ -4,34 +4,19 @@
  * no more of them. Each time it either works or says -ENOMEM (-EFAULT where a copy from or to
  * user space was made to fail), and the stage is as it was, or as it should be. See usage().
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
-#include <liburing.h>
-#include <stdarg.h>
-#include <sys/epoll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
+#include <unistd.h>
 
-#include "kmod_common.h"
-#include "kmod_uring.h"
+#include "fail_nth.h"
 
 #define LIMIT	3000u		/* more allocations than this in one operation: something is wrong */
-
-struct world {
-	struct ends r;
-	struct io_uring ring;
-	int fd, result;
-	u64 ticket, token;
-	char bytes[2 * PAGE];
-	struct sluice_send send;
-};
-
-struct operation {
-	const char *name;
-	int (*prepare)(struct world *w);
-	int (*run)(struct world *w);		/* the one that fails */
-	int (*check)(struct world *w, int result);	/* 0: the state is right */
-	void (*undo)(struct world *w);
-};
 
 static const char *module;
 static bool verbose;
@@ -110,7 +95,7 @@ static int arm(void)
 	unsigned int i;
 	int err = 0;
 
-	for (i = 0; i < ARRAY_SIZE(settings); i++)
+	for (i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
 		err = err ?: write_file(settings[i][0], settings[i][1]);
 	nth_fd = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
 	return nth_fd < 0 ? -errno : err;
@@ -121,525 +106,9 @@ static bool clean_errno(int result)
 	return result == -ENOMEM || result == -EFAULT;
 }
 
-/* ------------------------------------------------------------- operations --- */
+/* ----------------------------------------------------------------- module --- */
 
-static const struct sluice_create small = { .nbufs = 4, .bufsize = PAGE };
-static const struct sluice_create lettered = {
-	.nbufs = 4, .bufsize = PAGE, .dead_slots = 4, .max_attempts = 1,
-};
-static const struct sluice_create stopping = {
-	.nbufs = 4, .bufsize = PAGE, .dead_slots = 4, .max_attempts = 1,
-	.flags = SLUICE_CREATE_DEAD_STOPS, .ack_timeout_ms = 40,
-};
-
-static int none(struct world *w)
-{
-	return 0;
-}
-
-static void destroy_t(struct world *w)
-{
-	stage_destroy("t", 0, SLUICE_DESTROY_FORCE);
-}
-
-static int make_stage(struct world *w)
-{
-	w->r.out.fd = w->r.in.fd = w->fd = -1;
-	return stage_create("t", small);
-}
-
-static int make_both(struct world *w)
-{
-	w->fd = -1;
-	return ends_make(&w->r, small, 0);
-}
-
-static int make_lettered(struct world *w)
-{
-	w->fd = -1;
-	return ends_make(&w->r, lettered, 0);
-}
-
-static void undo_both(struct world *w)
-{
-	if (w->fd >= 0)
-		close(w->fd);
-	w->fd = -1;
-	ends_close(&w->r);
-}
-
-/* As it was, whether it worked or not. */
-static int check_both(struct world *w, int result)
-{
-	return state_await("t", 0, (struct state) { BOTH });
-}
-
-/* create: there, with all its parts, or not there at all, with none of them */
-static int check_created(struct world *w, int result, bool dead)
-{
-	struct state s;
-	int err = state_get("t", &s), err_dead = state_get("t.dead", &s);
-
-	if (result)
-		return err == -ENOENT && err_dead == -ENOENT && access(NODE "t", F_OK) ? 0 :
-		       -EEXIST;
-	return err ?: (err_dead == (dead ? 0 : -ENOENT) && !access(NODE "t", F_OK)) ? 0 : -ENOENT;
-}
-
-static int run_create(struct world *w)
-{
-	return stage_create("t", small);
-}
-
-static int check_create(struct world *w, int result)
-{
-	return check_created(w, result, false);
-}
-
-static int run_create_dead(struct world *w)
-{
-	return stage_create("t", lettered);
-}
-
-static int check_create_dead(struct world *w, int result)
-{
-	return check_created(w, result, true);
-}
-
-static int run_open(struct world *w)
-{
-	w->fd = stage_open("t", O_RDWR);
-	return w->fd < 0 ? w->fd : 0;
-}
-
-static int check_stage(struct world *w, int result)
-{
-	return state_await("t", 0, (struct state) { 0 });
-}
-
-static void undo_open(struct world *w)
-{
-	if (w->fd >= 0)
-		close(w->fd);
-	w->fd = -1;
-	destroy_t(w);
-}
-
-static int make_open(struct world *w)
-{
-	int err = make_stage(w);
-
-	w->fd = err ? err : stage_open("t", O_RDWR | O_NONBLOCK);
-	return w->fd < 0 ? w->fd : 0;
-}
-
-static int run_attach(struct world *w)
-{
-	struct sluice_attach a;
-
-	return attach_raw(w->fd, SLUICE_CONSUMER, 0, &a);
-}
-
-/* A copy out that fails comes after the attachment, which stays: the descriptor is attached. */
-static int check_attach(struct world *w, int result)
-{
-	if (!result || result == -EFAULT)
-		return state_await("t", 0, (struct state) { .consumers = result == 0 }) ?
-		       state_await("t", 0, (struct state) { .consumers = 1 }) : 0;
-	return state_await("t", 0, (struct state) { 0 });
-}
-
-static int run_attach_sole(struct world *w)
-{
-	struct sluice_attach a;
-
-	return attach_raw(w->fd, SLUICE_PRODUCER, SLUICE_ATTACH_SOLE, &a);
-}
-
-static int check_attach_sole(struct world *w, int result)
-{
-	struct state s;
-	int err = state_get("t", &s);
-
-	/* the ring is nobody's own when the attachment failed */
-	return err ?: s.producers == s.sole && (result || s.sole) ? 0 : -EBUSY;
-}
-
-static int run_write_first(struct world *w)
-{
-	long n = write(w->fd, "x", 1);
-
-	return n < 0 ? -errno : n == 1 ? 0 : -EPROTO;
-}
-
-static int check_write_first(struct world *w, int result)
-{
-	struct state s;
-	int err = state_get("t", &s);
-
-	return err ?: s.ready == !result && s.producers <= 1 && !s.buffers ? 0 : -EPROTO;
-}
-
-static int run_map(struct world *w)
-{
-	void *p = map_at(w->r.in.fd, SLUICE_MMAP_CONTROL, w->r.in.control_bytes,
-			 PROT_READ | PROT_WRITE);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	return munmap(p, w->r.in.control_bytes) ? -errno : 0;
-}
-
-/* The first touch of every page, asked for so that its failure can be told. */
-static int run_populate(struct world *w)
-{
-	struct end *e = &w->r.out;
-
-	if (madvise(e->control, e->control_bytes, 23 /* MADV_POPULATE_WRITE */))
-		return -errno;
-	return madvise(e->payload, e->payload_bytes, 23) ? -errno : 0;
-}
-
-/* The same by a plain store, which the kernel tries again. */
-static int run_touch(struct world *w)
-{
-	struct end *e = &w->r.out;
-
-	*(volatile char *)(e->payload + PAGE) = 1;
-	*(volatile u64 *)end_word(e, 40) = *(volatile u64 *)end_word(e, 40);
-	return 0;
-}
-
-static int send_with(struct world *w, u32 len, u32 flags)
-{
-	w->send = (struct sluice_send) {
-		.size = sizeof(w->send), .flags = flags, .addr = (u64)(uintptr_t)w->bytes,
-		.len = len,
-	};
-	return call(w->r.out.fd, SLUICE_IOC_SEND, &w->send);
-}
-
-static int run_send(struct world *w)
-{
-	return send_with(w, 10, SLUICE_SEND_ACCEPT);
-}
-
-static int run_send_buffer(struct world *w)
-{
-	return send_with(w, 3000, SLUICE_SEND_ACCEPT);
-}
-
-/* Nothing, one in the ring, or one that waits in the queue until there is memory. */
-static int check_sent(struct world *w, int result)
-{
-	struct state s;
-	int err = state_get("t", &s);
-
-	if (err)
-		return err;
-	return s.ready + s.queued == (result >= 0) && s.sends == (result >= 0) &&
-	       s.buffers == (result >= 0 && w->send.len > SLUICE_INLINE_MAX) ? 0 : -EPROTO;
-}
-
-static int run_write(struct world *w)
-{
-	long n = write(w->r.out.fd, w->bytes, 3000);
-
-	return n < 0 ? -errno : n == 3000 ? 0 : -EPROTO;
-}
-
-static int check_write(struct world *w, int result)
-{
-	return state_await("t", 0, (struct state) { BOTH, .ready = !result, .buffers = !result });
-}
-
-static int make_written(struct world *w)
-{
-	int err = make_both(w);
-	long n;
-
-	if (err)
-		return err;
-	n = write(w->r.out.fd, w->bytes, 3000);
-	return n == 3000 ? 0 : -EPROTO;
-}
-
-static int run_read(struct world *w)
-{
-	long n = read(w->r.in.fd, w->bytes, sizeof(w->bytes));
-
-	return n < 0 ? -errno : n == 3000 ? 0 : -EPROTO;
-}
-
-/* A reader that could not copy gives the message back. */
-static int check_read(struct world *w, int result)
-{
-	return state_await("t", 0, (struct state) {
-		BOTH, .ready = !!result, .buffers = !!result, .redelivered = !!result });
-}
-
-static int run_wait(struct world *w)
-{
-	int err = end_wait(&w->r.in, SLUICE_WAIT_READY, w->r.in.cursor + NSLOTS, 1000);
-
-	return err == -EAGAIN ? 0 : err;
-}
-
-static int run_poll(struct world *w)
-{
-	struct pollfd p = { .fd = w->r.in.fd, .events = POLLIN };
-	int n = poll(&p, 1, 0);
-
-	return n < 0 ? -errno : 0;
-}
-
-static int run_epoll(struct world *w)
-{
-	struct epoll_event e = { .events = EPOLLIN };
-	int ret;
-
-	w->fd = epoll_create1(EPOLL_CLOEXEC);
-	if (w->fd < 0)
-		return -errno;
-	ret = epoll_ctl(w->fd, EPOLL_CTL_ADD, w->r.in.fd, &e) ? -errno : 0;
-	close(w->fd);
-	w->fd = -1;
-	return ret;
-}
-
-static int make_ring(struct world *w)
-{
-	int err = make_both(w);
-
-	return err ?: io_uring_queue_init(8, &w->ring, 0);
-}
-
-static void undo_ring(struct world *w)
-{
-	io_uring_queue_exit(&w->ring);
-	undo_both(w);
-}
-
-/* One command; what its completion says, or that it is parked. */
-static int submit_and_look(struct world *w)
-{
-	struct io_uring_cqe *cqe;
-	int ret = io_uring_submit(&w->ring);
-
-	if (ret < 0)
-		return ret;
-	if (io_uring_peek_cqe(&w->ring, &cqe))
-		return 0;
-	ret = cqe->res;
-	io_uring_cqe_seen(&w->ring, cqe);
-	return ret > 0 ? 0 : ret;
-}
-
-static int run_uring_wait(struct world *w)
-{
-	command_wait(&w->ring, &w->r.in, SLUICE_WAIT_READY, w->r.in.cursor + NSLOTS, 1);
-	return submit_and_look(w);
-}
-
-static int check_uring_wait(struct world *w, int result)
-{
-	struct sluice_info i;
-	int err = stage_info("t", &i);
-
-	return err ?: i.ready_sleepers == !result ? 0 : -EPROTO;
-}
-
-static int run_uring_send(struct world *w)
-{
-	w->send = send_text("hello", 0);
-	command_send(&w->ring, w->r.out.fd, &w->send, 1);
-	return submit_and_look(w);
-}
-
-static int check_uring_send(struct world *w, int result)
-{
-	int err = check_sent(w, result);
-	u64 ticket, token;
-
-	if (err || result)
-		return err;
-	/* what was accepted comes, once there is memory, and its sender is told */
-	err = end_await(&w->r.in, &ticket, &token, 1000);
-	err = err ?: end_ack(&w->r.in, ticket, token);
-	return err ?: completion(&w->ring, scaled(1000), NULL) >= 0 ? 0 : -ENOMSG;
-}
-
-static int make_full(struct world *w)
-{
-	int err = make_ring(w);
-	u32 i;
-
-	for (i = 0; i < NSLOTS && !err; i++)
-		err = end_send(&w->r.out, "x", NULL);
-	return err;
-}
-
-/* The ring is full: the kernel keeps it. */
-static int check_queued(struct world *w, int result)
-{
-	u64 ticket, token;
-	int err = state_await("t", 0, (struct state) {
-		BOTH, .ready = NSLOTS, .queued = result >= 0, .sends = result >= 0,
-		.buffers = result >= 0 });
-
-	err = err ?: end_claim(&w->r.in, &ticket, &token);
-	err = err ?: end_ack(&w->r.in, ticket, token);
-	return err ?: state_await("t", scaled(2000), (struct state) {
-		BOTH, .ready = NSLOTS - (result < 0), .sends = result >= 0,
-		.buffers = result >= 0 });
-}
-
-static int claim_one(struct world *w)
-{
-	int err = end_send(&w->r.out, "x", NULL);
-
-	return err ?: end_claim(&w->r.in, &w->ticket, &w->token);
-}
-
-static int make_claimed(struct world *w)
-{
-	return make_both(w) ?: claim_one(w);
-}
-
-static int make_claimed_lettered(struct world *w)
-{
-	return make_lettered(w) ?: claim_one(w);
-}
-
-static int make_claimed_stopping(struct world *w)
-{
-	w->fd = -1;
-	return ends_make(&w->r, stopping, 0) ?: claim_one(w);
-}
-
-static int run_renew(struct world *w)
-{
-	return end_renew(&w->r.in, w->ticket, w->token);
-}
-
-static int check_claimed(struct world *w, int result)
-{
-	return state_await("t", 0, (struct state) { BOTH, .claimed = 1 });
-}
-
-static int run_nack(struct world *w)
-{
-	return end_nack(&w->r.in, w->ticket, w->token, 0, 0, EIO);
-}
-
-static int check_nacked(struct world *w, int result)
-{
-	bool done = !result;
-
-	return state_await("t", 0, (struct state) {
-		BOTH, .claimed = !done, .ready = done, .nacks = done, .redelivered = done });
-}
-
-static int run_nack_later(struct world *w)
-{
-	return end_nack(&w->r.in, w->ticket, w->token, SLUICE_NACK_BUSY, 5, EIO);
-}
-
-/* Without memory for the kernel's notes the claim stays the consumer's, who is told -ENOMEM. */
-static int check_nack_later(struct world *w, int result)
-{
-	return state_await("t", result ? 0 : scaled(2000), (struct state) {
-		BOTH, .claimed = !!result, .ready = !result, .nacks = !result,
-		.redelivered = !result });
-}
-
-static int run_nack_dead(struct world *w)
-{
-	return end_nack(&w->r.in, w->ticket, w->token, SLUICE_NACK_DEAD, 0, EIO);
-}
-
-/* A letter, or one that is counted as dropped; never neither. */
-static int check_buried(struct world *w, int result)
-{
-	struct state s, d;
-	int err = state_get("t", &s) ?: state_get("t.dead", &d);
-
-	if (err)
-		return err;
-	if (result)
-		return s.claimed == 1 && !d.ready ? 0 : -EPROTO;
-	return !s.claimed && !s.dead && s.dead_letters == 1 && d.ready + d.dead_dropped == 1 &&
-	       d.buffers == d.ready ? 0 : -EPROTO;
-}
-
-/* A lane that stops rather than lose a letter waits for the memory. */
-static int check_buried_stopping(struct world *w, int result)
-{
-	int err = state_await("t", scaled(3000), (struct state) {
-		BOTH, .claimed = !!result, .nacks = !result, .dead_letters = !result });
-
-	return err ?: state_await("t.dead", 0, (struct state) {
-		.ready = !result, .buffers = !result });
-}
-
-static int run_info(struct world *w)
-{
-	struct sluice_info i;
-
-	return stage_info("t", &i);
-}
-
-static int run_endpoint(struct world *w)
-{
-	struct sluice_endpoint_info e = { .size = sizeof(e), .name = "t" };
-
-	return control(SLUICE_IOC_ENDPOINT, &e);
-}
-
-static int run_destroy(struct world *w)
-{
-	return stage_destroy("t", 0, 0);
-}
-
-static int check_destroyed(struct world *w, int result)
-{
-	struct state s;
-
-	return state_get("t", &s) == (result ? 0 : -ENOENT) ? 0 : -EEXIST;
-}
-
-static int run_destroy_force(struct world *w)
-{
-	return stage_destroy("t", 0, SLUICE_DESTROY_FORCE);
-}
-
-static int run_detach(struct world *w)
-{
-	return call(w->r.in.fd, SLUICE_IOC_DETACH, NULL);
-}
-
-/* What it held is somebody else's, memory or not. */
-static int check_detached(struct world *w, int result)
-{
-	if (result)
-		return check_claimed(w, result);
-	return state_await("t", 0, (struct state) {
-		.producers = 1, .ready = 1, .redelivered = 1, .deaths = 1, .evictions = 0 });
-}
-
-static int run_fork(struct world *w)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		_exit(0);
-	if (pid < 0)
-		return -errno;
-	return waitpid(pid, &status, 0) == pid && !status ? 0 : -ECHILD;
-}
-
-static int insert_with(const char *parameters)
+int module_insert(const char *parameters)
 {
 	int fd = open(module, O_RDONLY | O_CLOEXEC), ret;
 
@@ -650,23 +119,18 @@ static int insert_with(const char *parameters)
 	return ret;
 }
 
-static int run_insert(struct world *w)
-{
-	return insert_with("");
-}
-
 /*
  * Allocations of the kernel's loader, which are not ours to test (one of them makes the kernel's
  * tracing warn): as many as it makes before it refuses a parameter. What comes after them is
  * the module's directory in sysfs, and the module's own beginning.
  */
-static unsigned int loader_allocations(void)
+unsigned int module_loader_allocations(void)
 {
 	unsigned int i, n, most = 0;
 
 	for (i = 0; i < 3; i++) {
 		set_nth(1000000);
-		insert_with("max_stages=many");
+		module_insert("max_stages=many");
 		n = 1000000 - get_nth();
 		set_nth(0);
 		most = n > most ? n : most;
@@ -674,69 +138,21 @@ static unsigned int loader_allocations(void)
 	return most + 8;
 }
 
-static int check_inserted(struct world *w, int result)
-{
-	/* the node is made by another task, a moment later when it has to */
-	return (access("/sys/module/sluice", F_OK) == 0) == !result ? 0 : -EPROTO;
-}
-
-static void undo_insert(struct world *w)
-{
-	syscall(SYS_delete_module, "sluice", O_NONBLOCK);
-}
-
-static const struct operation operations[] = {
-	{ "create", none, run_create, check_create, destroy_t },
-	{ "create_dead", none, run_create_dead, check_create_dead, destroy_t },
-	{ "open", make_stage, run_open, check_stage, undo_open },
-	{ "attach", make_open, run_attach, check_attach, undo_open },
-	{ "attach_sole", make_open, run_attach_sole, check_attach_sole, undo_open },
-	{ "write_first", make_open, run_write_first, check_write_first, undo_open },
-	{ "mmap", make_both, run_map, check_both, undo_both },
-	{ "populate", make_both, run_populate, check_both, undo_both },
-	{ "touch", make_both, run_touch, check_both, undo_both },
-	{ "send", make_both, run_send, check_sent, undo_both },
-	{ "send_buffer", make_both, run_send_buffer, check_sent, undo_both },
-	{ "write", make_both, run_write, check_write, undo_both },
-	{ "read", make_written, run_read, check_read, undo_both },
-	{ "wait", make_both, run_wait, check_both, undo_both },
-	{ "poll", make_both, run_poll, check_both, undo_both },
-	{ "epoll", make_both, run_epoll, check_both, undo_both },
-	{ "uring_wait", make_ring, run_uring_wait, check_uring_wait, undo_ring },
-	{ "uring_send", make_ring, run_uring_send, check_uring_send, undo_ring },
-	{ "queue", make_full, run_send_buffer, check_queued, undo_ring },
-	{ "renew", make_claimed, run_renew, check_claimed, undo_both },
-	{ "nack", make_claimed, run_nack, check_nacked, undo_both },
-	{ "nack_later", make_claimed, run_nack_later, check_nack_later, undo_both },
-	{ "dead_letter", make_claimed_lettered, run_nack_dead, check_buried, undo_both },
-	{ "dead_letter_stops", make_claimed_stopping, run_nack_dead, check_buried_stopping,
-	  undo_both },
-	{ "detach", make_claimed, run_detach, check_detached, undo_both },
-	{ "info", make_both, run_info, check_both, undo_both },
-	{ "endpoint", make_both, run_endpoint, check_both, undo_both },
-	{ "fork", make_both, run_fork, check_both, undo_both },
-	{ "destroy", make_stage, run_destroy, check_destroyed, destroy_t },
-	{ "destroy_force", make_both, run_destroy_force, check_destroyed, undo_both },
-	{ "insmod", none, run_insert, check_inserted, undo_insert },
-};
-
 /* ------------------------------------------------------------------- main --- */
 
-/* Once with the @n-th allocation failing. Return: 0, 1 when there was no @n-th, or what is wrong. */
+/* Once with the @n-th allocation failing. 0; 1 when there was no @n-th; or what is wrong. */
 static int try_nth(const struct operation *o, unsigned int n, unsigned int *refused)
 {
-	static struct world w;
+	struct world *w = world_new();
 	int err, result, left;
 
-	memset(&w, 0, sizeof(w));
-	w.fd = -1;
-	err = o->prepare(&w);
+	err = o->prepare(w);
 	if (err) {
 		printf("# %s %u: preparing it: %s\n", o->name, n, strerror(-err));
 		return err;
 	}
 	set_nth(n);
-	result = o->run(&w);
+	result = o->run(w);
 	left = (int)get_nth();
 	set_nth(0);
 	if (verbose)
@@ -748,17 +164,17 @@ static int try_nth(const struct operation *o, unsigned int n, unsigned int *refu
 			err = result;
 		}
 	}
-	if (o->check(&w, result)) {
+	if (o->check(w, result)) {
 		printf("# %s %u: the state after %d is not right\n", o->name, n, result);
 		err = -EPROTO;
 	}
-	o->undo(&w);
+	o->undo(w);
 	return err ?: left ? 1 : 0;
 }
 
 static void run_operation(const struct operation *o)
 {
-	unsigned int first = o->run == run_insert ? loader_allocations() : 1, n, refused = 0;
+	unsigned int first = o->first ? o->first() : 1, n, refused = 0;
 	int ret = 0;
 
 	for (n = first; n < first + LIMIT && !ret; n++)
@@ -788,7 +204,7 @@ int main(int argc, char **argv)
 		{ "module", 1, NULL, 'm' }, { "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' },
 		{ 0 },
 	};
-	unsigned int i;
+	const struct operation *o;
 	int c, err;
 
 	while ((c = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
@@ -807,13 +223,10 @@ int main(int argc, char **argv)
 	}
 	setlinebuf(stdout);
 	puts("TAP version 13");
-	for (i = 0; i < ARRAY_SIZE(operations); i++) {
-		const struct operation *o = &operations[i];
-		bool loads = o->run == run_insert;
-
+	for (o = operations; o->name; o++) {
 		if (!chosen(o->name, argv + optind))
 			continue;
-		err = loads ? 0 : insert_with("");
+		err = o->first ? 0 : module_insert("");
 		if (err) {
 			fprintf(stderr, "fail_nth: inserting %s: %s\n", module, strerror(-err));
 			return 1;

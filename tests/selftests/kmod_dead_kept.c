@@ -5,6 +5,7 @@
 #define MAX_ATTEMPTS	2
 #define DEATHS		(3 * MAX_ATTEMPTS)
 #define READINGS	600	/* a word counts to 255 */
+#define TICKS		scaled(200)	/* ms; what waits for the timer does not wait for long */
 
 FIXTURE(letter)
 {
@@ -14,15 +15,21 @@ FIXTURE(letter)
 
 FIXTURE_SETUP(letter)
 {
-	u64 ticket, token;
+	self->r.out.fd = self->r.in.fd = -1;
+}
 
-	ASSERT_EQ(0, ends_make(&self->r, (struct sluice_create) {
+/* The letter; its readers are put off after @ack_timeout_ms. */
+static int letter_make(FIXTURE_DATA(letter) *self, u32 ack_timeout_ms)
+{
+	u64 ticket, token;
+	int err = ends_make(&self->r, (struct sluice_create) {
 		.nbufs = 2, .bufsize = PAGE, .dead_slots = 4, .max_attempts = MAX_ATTEMPTS,
-		.ack_timeout_ms = scaled(50),
-	}, 0));
-	ASSERT_EQ(0, end_send(&self->r.out, "hello", &self->original));
-	ASSERT_EQ(0, end_claim(&self->r.in, &ticket, &token));
-	ASSERT_EQ(0, end_nack(&self->r.in, ticket, token, SLUICE_NACK_DEAD, 0, EXDEV));
+		.ack_timeout_ms = ack_timeout_ms,
+	}, 0);
+
+	err = err ?: end_send(&self->r.out, "hello", &self->original);
+	err = err ?: end_claim(&self->r.in, &ticket, &token);
+	return err ?: end_nack(&self->r.in, ticket, token, SLUICE_NACK_DEAD, 0, EXDEV);
 }
 
 FIXTURE_TEARDOWN(letter)
@@ -60,6 +67,7 @@ TEST_F(letter, readers_die)
 {
 	unsigned int i;
 
+	ASSERT_EQ(0, letter_make(self, 600000));
 	for (i = 0; i < DEATHS; i++) {
 		struct child c = { 0 };
 
@@ -85,6 +93,7 @@ TEST_F(letter, readers_are_late)
 	u64 ticket, token;
 	unsigned int i;
 
+	ASSERT_EQ(0, letter_make(self, 50));
 	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
 	for (i = 0; i < DEATHS; i++)
 		ASSERT_EQ(0, end_await(&dead, &ticket, &token, 5000)) TH_LOG("reading %u", i);
@@ -99,6 +108,7 @@ TEST_F(letter, read_many_times)
 	u64 ticket, token;
 	unsigned int i;
 
+	ASSERT_EQ(0, letter_make(self, 600000));
 	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
 	for (i = 0; i < READINGS; i++) {
 		ASSERT_EQ(0, end_await(&dead, &ticket, &token, 5000)) TH_LOG("reading %u", i);
@@ -158,6 +168,7 @@ TEST_F(letter, the_oldest_is_read_many_times)
 {
 	struct end dead;
 
+	ASSERT_EQ(0, letter_make(self, TICKS));
 	ASSERT_EQ(0, fill(&self->r, &dead));
 	ASSERT_EQ(0, read_last(&dead, 0));
 	EXPECT_STATE("t.dead", .consumers = 1, .ready = NSLOTS, .buffers = NSLOTS, .nacks = 1);
@@ -172,6 +183,7 @@ TEST_F(letter, another_is_read_many_times)
 	struct end dead;
 	u64 counter;
 
+	ASSERT_EQ(0, letter_make(self, TICKS));
 	ASSERT_EQ(0, fill(&self->r, &dead));
 	counter = end_slot(&dead, 5)->counter;
 	ASSERT_EQ(0, read_last(&dead, 5));
@@ -189,6 +201,7 @@ TEST_F(letter, read_many_times_and_spoilt)
 {
 	struct end dead;
 
+	ASSERT_EQ(0, letter_make(self, TICKS));
 	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
 	*end_buffer(&dead, end_slot(&dead, 0)->buf) = 0;
 	ASSERT_EQ(0, read_last(&dead, 0));
@@ -200,6 +213,7 @@ TEST_F(letter, read_many_times_without_a_buffer)
 {
 	struct end dead;
 
+	ASSERT_EQ(0, letter_make(self, TICKS));
 	ASSERT_EQ(0, end_make(&dead, "t.dead", SLUICE_CONSUMER, 0));
 	end_slot(&dead, 0)->buf = SLUICE_NO_BUFFER;
 	end_slot(&dead, 0)->len = 1;

@@ -68,6 +68,28 @@ TEST_F(both, owners_that_are_nobody)
 		    .dead_letters = 1);
 }
 
+/* Words that nobody could ever reserve or claim: who waits for them sleeps, and does not spin. */
+TEST_F(both, nobody_spins)
+{
+	struct end *out = &self->r.out, *in = &self->r.in;
+	u64 t = sl_load(&out->control->tail), ticket, token;
+
+	*end_word(out, t) = slot_word(0, 4711, 9, SLOT_FREE);
+	EXPECT_EQ(-EAGAIN, end_wait(out, SLUICE_WAIT_ROOM, t, MS));
+	EXPECT_EQ(-EAGAIN, end_reserve(out, &ticket));
+	*end_word(out, t) = slot_free(0);
+	EXPECT_EQ(0, end_wait(out, SLUICE_WAIT_ROOM, t, 0));
+
+	ASSERT_EQ(0, end_send(out, "forged", NULL));
+	*end_word(out, t) = slot_word(0, 0, SLOT_ATTEMPT_LAST, SLOT_READY);
+	ASSERT_EQ(0, end_send(out, "good", NULL));
+	ASSERT_EQ(0, end_claim(in, &ticket, &token));
+	EXPECT_EQ(ticket_add(t, 1, out->order), ticket);
+	EXPECT_EQ(0, end_ack(in, ticket, token));
+	end_kick(in, SLUICE_KICK_READY);
+	AWAIT_STATE("t", SOON, BOTH, .lies = 1);
+}
+
 /* Lengths and buffers that cannot be: read(2) rejects them, and goes on to the next. */
 TEST_F(both, impossible_messages)
 {

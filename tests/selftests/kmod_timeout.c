@@ -11,12 +11,13 @@ FIXTURE(both)
 	struct ends r;
 };
 
+static const struct sluice_create create = {
+	.max_attempts = 3, .ack_timeout_ms = TIMEOUT, .max_hold_ms = 5 * TIMEOUT, .dead_slots = 4,
+};
+
 FIXTURE_SETUP(both)
 {
-	ASSERT_EQ(0, ends_make(&self->r, (struct sluice_create) {
-		.max_attempts = 3, .ack_timeout_ms = TIMEOUT, .max_hold_ms = 5 * TIMEOUT,
-		.dead_slots = 4,
-	}, 0));
+	ASSERT_EQ(0, ends_make(&self->r, create, 0));
 }
 
 FIXTURE_TEARDOWN(both)
@@ -87,21 +88,43 @@ TEST_F(both, until_dead)
 	EXPECT_STATE("t.dead", .ready = 1, .buffers = 1);
 }
 
+/* Claims and renews until it may not; how long that was, and whether no renewal was late. */
+static int hold(struct end *in, u64 *held, bool *in_time)
+{
+	u64 ticket, token, start, last, now;
+	int err = end_claim(in, &ticket, &token);
+
+	*in_time = true;
+	start = last = now_ns();
+	while (!err && last - start < scaled(20 * TIMEOUT) * MS) {
+		err = end_renew(in, ticket, token);
+		now = now_ns();
+		/* a box that had no processor for a while: the claim may have ended for that */
+		*in_time &= now - last < TIMEOUT / 2 * MS;
+		last = now;
+		sleep_ms(TIMEOUT / 10);
+	}
+	*held = last - start;
+	return err;
+}
+
 /* Each RENEW begins a timeout anew, and the sum of them is bounded. */
 TEST_F(both, renew)
 {
 	struct end *in = &self->r.in;
-	u64 ticket, token, start, held;
+	u64 ticket, token, held;
+	unsigned int tries = 0;
+	bool in_time;
 	int err;
 
-	ASSERT_EQ(0, end_send(&self->r.out, "x", NULL));
-	ASSERT_EQ(0, end_claim(in, &ticket, &token));
-	start = now_ns();
 	do {
-		err = end_renew(in, ticket, token);
-		held = now_ns() - start;
-		sleep_ms(TIMEOUT / 10);
-	} while (!err && held < scaled(20 * TIMEOUT) * MS);
+		if (tries++) {
+			EXPECT_EQ(0, ends_close(&self->r));
+			ASSERT_EQ(0, ends_make(&self->r, create, 0));
+		}
+		ASSERT_EQ(0, end_send(&self->r.out, "x", NULL));
+		err = hold(in, &held, &in_time);
+	} while (!in_time && tries < 20);
 	printf("# max_hold of %u ms: held for %llu ms\n", 5 * TIMEOUT, held / MS);
 	EXPECT_EQ(-ESTALE, err);
 	EXPECT_GE(held, 5ull * TIMEOUT * MS - MS);

@@ -70,6 +70,20 @@ static void test_lap_diff(void **state)
 	}
 }
 
+/* Words that no transition makes. */
+static void test_forged(void **state)
+{
+	for (size_t i = 0; i < N(laps); i++) {
+		for (size_t k = 0; k < N(states); k++) {
+			assert_false(slot_forged(slot_word(laps[i], 3, 0, states[k])));
+			assert_int_equal(states[k] == SLOT_WRITING,
+					 slot_forged(slot_word(laps[i], 3, 1, states[k])));
+		}
+		assert_true(slot_forged(slot_word(laps[i], 0, 0, (enum slot_state)5)));
+		assert_true(slot_forged(slot_word(laps[i], 0, 0, (enum slot_state)15)));
+	}
+}
+
 /* What a cursor may pass (P7) and where a producer may go (P4), for every state and lap. */
 static void test_look_and_room(void **state)
 {
@@ -87,12 +101,18 @@ static void test_look_and_room(void **state)
 			assert_int_equal(look[k], slot_look(slot_word(lap, 3, 1, s), lap));
 			assert_int_equal(LOOK_WAIT, slot_look(slot_word(older, 3, 1, s), lap));
 			assert_int_equal(LOOK_PASS, slot_look(slot_word(newer, 3, 1, s), lap));
-			assert_int_equal(s == SLOT_FREE ? ROOM_FREE : ROOM_USED,
+			/* FREE with an owner is forged: nobody reserves it, nobody spins on it */
+			assert_int_equal(s == SLOT_FREE ? ROOM_FULL : ROOM_USED,
 					 slot_room(slot_word(lap, 3, 1, s), lap));
 			assert_int_equal(ROOM_FULL, slot_room(slot_word(older, 3, 1, s), lap));
 			assert_int_equal(ROOM_USED, slot_room(slot_word(newer, 3, 1, s), lap));
 		}
-		/* no state of ours: nobody waits for it */
+		assert_int_equal(ROOM_FREE, slot_room(slot_free(lap), lap));
+		/* what nobody could claim, and what is no state of ours: nobody waits for it */
+		assert_int_equal(LOOK_PASS, slot_look(slot_word(lap, 0, SLOT_ATTEMPT_LAST, SLOT_READY),
+						      lap));
+		assert_int_equal(LOOK_CLAIM, slot_look(slot_word(lap, 0, SLOT_ATTEMPT_LAST - 1,
+								 SLOT_READY), lap));
 		assert_int_equal(LOOK_PASS,
 				 slot_look(slot_word(lap, 0, 0, (enum slot_state)9), lap));
 	}
@@ -211,6 +231,7 @@ int main(void)
 		cmocka_unit_test(test_word_fields),
 		cmocka_unit_test(test_tickets_wrap),
 		cmocka_unit_test(test_lap_diff),
+		cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_look_and_room),
 		cmocka_unit_test(test_transitions),
 		cmocka_unit_test(test_attempt_saturates),

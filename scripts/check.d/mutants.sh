@@ -1,0 +1,19 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# The real source, broken one place at a time: does the named test notice? COUNT= and SEED= may be set.
+
+suite_mutants() {
+	need kernel-uml kernel-debug
+	build tests
+	tap mutants tests/mutants/run ${COUNT:+--count "$COUNT"} ${SEED:+--seed "$SEED"}
+	# shellcheck disable=SC2154 # logs is scripts/check's
+	grep -h -e '^# seed' -e '^# score' "$logs/mutants.log"
+}
+
+# Drawn anew each time, from those that do not need the debug kernel.
+suite_mutants_short() {
+	need kernel-uml
+	build tests
+	tap mutants-short tests/mutants/run --no-debug --count "${COUNT:-5}" ${SEED:+--seed "$SEED"}
+	grep -h -e '^# seed' -e '^# score' "$logs/mutants-short.log"
+}
