@@ -14,6 +14,12 @@ kernel_fragments() {
 	esac
 }
 
+# Patches that a kernel's build depends on; all of them are applied to the one source.
+kernel_patches() {
+	printf '%s\n' "$here"/kernels/uml-*.patch
+	[ "$1" != debug ] || printf '%s\n' "$here"/kernels/debug-*.patch
+}
+
 # kernel_dir KIND: build directory of a UML kernel, keyed by source, patches, configuration and
 # compiler.
 kernel_dir() {
@@ -21,7 +27,7 @@ kernel_dir() {
 	# shellcheck disable=SC2046
 	key=$({
 		readlink "$cache/src/current"
-		cat $(kernel_fragments "$1") "$here"/kernels/*.patch
+		cat $(kernel_fragments "$1") $(kernel_patches "$1")
 		gcc -dumpfullversion
 	} 2>/dev/null | content_key)
 	echo "$cache/kernels/$1-$key"
