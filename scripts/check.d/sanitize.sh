@@ -3,8 +3,8 @@
 # Library, daemons and tests built with the compiler's sanitizers, in $O/asan and $O/tsan.
 # shellcheck disable=SC2154,SC2034 # logs and the counters are scripts/check's
 
-# What a daemon says is read by nobody, and whoever killed it starts it again: so reports go to
-# files, and each file is a failure. SIGBUS is what a process gets whose mapping the module has
+# A daemon that ends is started again, and nobody reads what it said: so reports go to files, and
+# one that is there is a failure. SIGBUS is what a process gets whose mapping the module has
 # taken away: tests expect it, others die of it anyway.
 sanitizer_options() {
 	local common="log_path=$1/report:handle_sigbus=0"
@@ -28,21 +28,27 @@ sanitized() {
 	for file in "$reports"/*; do
 		[ -s "$file" ] || continue
 		failed=$((failed + 1))
-		printf 'not ok - %s: a sanitizer reports; %s:\n' "$name" "$file"
+		printf 'not ok - %s: a sanitizer reports; the first of %s:\n' "$name" "$reports"
 		head -n 25 "$file" | sed 's/^/  # /'
+		break
 	done
 }
 
 # sanitizer_build asan|tsan MAKE-ARGUMENT...
 sanitizer_build() {
-	local kind=$1 flags=address,undefined log=$logs/$1-build.log
+	local kind=$1 flags=address,undefined log=$logs/$1-build.log ldflags=
 	shift
-	[ "$kind" = asan ] || flags=thread
+	case $kind in
+	# as shared libraries of gcc's the two do not share log_path
+	asan) ldflags="-static-libasan -static-libubsan" ;;
+	tsan) flags=thread ;;
+	esac
 	mkdir -p "$logs" "$O/$kind"
 	# what runs in a box looks for the module beside the programs
 	ln -sfn "$O/kmod" "$O/$kind/kmod"
 	say "building with -fsanitize=$flags"
-	make -j"$(nproc)" "$@" O="$O/$kind" SANITIZE=$flags >"$log" 2>&1 && return
+	make -j"$(nproc)" "$@" O="$O/$kind" SANITIZE=$flags LDFLAGS="$ldflags" >"$log" 2>&1 &&
+		return
 	failed=$((failed + 1))
 	echo "not ok - the build with -fsanitize=$flags; whole output: $log"
 	grep -E 'error|Error|warning' "$log" | grep -v -e '-Werror ' | head -n 20
