@@ -111,7 +111,8 @@ suite_sanitize() {
 	# Where one thread does it all, as in tools and daemons, TSan has nothing more to see.
 	sanitized asan tokenizer "$python" tests/e2e/tokenizer_compare.py \
 		--tool "$O/asan/tests/tokenize_lines" "$tiny"
-	sanitized_inbox asan tools env MODEL=none tests/e2e/sluicectl_test.sh
+	sanitized_inbox asan tools env MODEL=none SANITIZE=address,undefined \
+		tests/e2e/sluicectl_test.sh
 	"$python" tests/e2e/pipeline_references.py --model "$model" --out "$logs/references.json" \
 		>"$logs/references.log" 2>&1 || failed=$((failed + 1))
 	sanitized_inbox asan pipeline python3 tests/e2e/pipeline_test.py --model "$model" \
