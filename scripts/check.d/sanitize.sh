@@ -118,7 +118,7 @@ suite_sanitize() {
 	sanitized_inbox asan pipeline python3 tests/e2e/pipeline_test.py --model "$model" \
 		--references "$logs/references.json" --module "$(scripts/build-kmod --print uml)"
 	sanitized_inbox asan kill python3 tests/e2e/kill_test.py --rounds 4 \
-		--model "$tiny" --module "$(scripts/build-kmod --print uml)"
+		--model "$model" --module "$(scripts/build-kmod --print uml)"
 }
 
 # What make check has time for: the library alone, and under TSan only what has threads.
