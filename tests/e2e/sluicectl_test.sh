@@ -390,7 +390,8 @@ test_abi() {
 	try gcc -std=gnu11 -D_GNU_SOURCE -I"$include" -I"$tree/lib/include" -I"$tree/lib" -I"$tree/kmod" \
 		-c -o "$work/setup.o" "$tree/lib/setup.c"
 	# setup.o goes before the library, whose own setup.o is then not taken.
-	try g++ -pthread ${SANITIZE:+-fsanitize=$SANITIZE} -o "$work/sluicectl-99" "${objects[@]}" "$work/report.o" "$work/setup.o" \
+	try g++ -pthread ${SANITIZE:+-fsanitize=$SANITIZE} -o "$work/sluicectl-99" \
+		"${objects[@]}" "$work/report.o" "$work/setup.o" \
 		"$O/userspace/libsluice-client.a" "$O/lib/libsluice.a" "${libraries[@]}"
 	check "a tool of another ABI builds" [ "$status" -eq 0 ]
 	try "$work/sluicectl-99" list

@@ -258,6 +258,12 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static void sort_latency(struct history_result *res)
+{
+	if (res->nlatency)
+		qsort(res->latency, res->nlatency, sizeof(*res->latency), by_number);
+}
+
 int history_check(const struct history *h, const struct history_rules *rules,
 		  struct history_result *res)
 {
@@ -282,7 +288,7 @@ int history_check(const struct history *h, const struct history_rules *rules,
 		if (rules->effects)
 			check_effects(&c);
 		check_lives(&c);
-		qsort(res->latency, res->nlatency, sizeof(*res->latency), by_number);
+		sort_latency(res);
 	}
 	free(c.facts);
 	free(c.lives);
@@ -316,7 +322,7 @@ int history_result_add(struct history_result *sum, struct history_result *round)
 	sum->kills += round->kills;
 	for (i = 0; i < round->nlatency && !ret; i++)
 		ret = add_latency(sum, round->latency[i]);
-	qsort(sum->latency, sum->nlatency, sizeof(*sum->latency), by_number);
+	sort_latency(sum);
 	history_result_free(round);
 	memset(round, 0, sizeof(*round));
 	return ret;
