@@ -454,7 +454,7 @@ static int sl_stage_may_go(struct sl_stage *s, const struct sluice_destroy *d, u
 
 static void sl_stage_set_closed(struct sl_stage *s, bool closed)
 {
-	s->closed = closed;
+	WRITE_ONCE(s->closed, closed);
 	WRITE_ONCE(s->hints->closed, closed ? SLUICE_CLOSED_DRAIN : 0);
 	/* whoever sleeps shall look at it */
 	sl_generation(s);
