@@ -34,7 +34,8 @@ check:
 	@scripts/check
 
 ## make check-SUITE     one suite, also the longer ones: check-debug (KASAN, lockdep), check-kernels
-##                      (stock 6.1, 6.12, 7.2), check-model-long, check-forward; scripts/check --help
+##                      (stock 6.1, 6.12, 7.2), check-kcsan (data races), check-model-long, check-forward;
+##                      scripts/check --help
 check-%:
 	@scripts/check $*
 

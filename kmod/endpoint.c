@@ -21,7 +21,8 @@
 /** sl_endpoint_check() - may the caller act in its name? 0, -ENOTCONN, -EPERM, -ESHUTDOWN */
 int sl_endpoint_check(struct sl_endpoint *ep)
 {
-	if (!READ_ONCE(ep->attached) || READ_ONCE(ep->dead))
+	/* pairs with sl_attach_locked() */
+	if (!smp_load_acquire(&ep->attached) || READ_ONCE(ep->dead))
 		return -ENOTCONN;
 	if (current->mm != ep->mm)
 		return -EPERM;
@@ -224,7 +225,7 @@ static int sl_mmap(struct file *file, struct vm_area_struct *vma)
 	} else {
 		vma->vm_ops = &sl_vm_ops;
 		vma->vm_private_data = ep;
-		ep->mapped = true;
+		WRITE_ONCE(ep->mapped, true);
 		ep->own_maps++;
 		ep->all_maps++;
 	}
@@ -287,7 +288,7 @@ static int sl_attach_locked(struct sl_stage *s, struct sl_endpoint *ep)
 	ep->cursor = ticket_add(s->tail, -(long long)s->nslots, s->order);
 	ep->generation = READ_ONCE(s->hints->generation);
 	sl_count_members(s, ep->role, 1);
-	WRITE_ONCE(ep->attached, true);
+	smp_store_release(&ep->attached, true);	/* all of the above first */
 	sl_generation(s);
 	trace_sluice_attach(s, ep->id, ep->role);
 	return 0;
@@ -347,7 +348,7 @@ int sl_endpoint_attach(struct file *file, struct sluice_attach *a)
 	a->hints_bytes = PAGE_SIZE;
 	a->control_bytes = (u64)s->control.npages << PAGE_SHIFT;
 	a->payload_bytes = (u64)s->payload.npages << PAGE_SHIFT;
-	a->tail = ticket_add(ep->cursor, s->nslots, s->order);
+	a->tail = ticket_add(READ_ONCE(ep->cursor), s->nslots, s->order);
 	return 0;
 }
 
@@ -357,7 +358,7 @@ int sl_endpoint_attach_implicit(struct file *file, u32 role)
 	struct sl_endpoint *ep = file->private_data;
 	int err = 0;
 
-	if (!READ_ONCE(ep->attached))
+	if (!smp_load_acquire(&ep->attached))	/* pairs with sl_attach_locked() */
 		err = sl_attach(file, role, 0);
 	if (err && err != -EALREADY)
 		return err;
@@ -403,7 +404,8 @@ static int sl_flush(struct file *file, fl_owner_t id)
 {
 	struct sl_endpoint *ep = file->private_data;
 
-	if (READ_ONCE(ep->attached) && id == ep->files && current->flags & PF_EXITING)
+	/* pairs with sl_attach_locked() */
+	if (smp_load_acquire(&ep->attached) && id == ep->files && current->flags & PF_EXITING)
 		sl_wake_endpoint(ep, -ECANCELED);
 	return 0;
 }

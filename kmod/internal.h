@@ -199,6 +199,9 @@ struct sl_stage {
 	wait_queue_head_t	pollq;
 };
 
+/* For those that are also counted without stage->lock: kicks, lies. */
+#define sl_count_racy(s, what)	data_race((s)->counts.what++)
+
 extern struct mutex sl_stages_lock;
 extern struct workqueue_struct *sl_workqueue;
 

@@ -39,7 +39,7 @@ int sl_ring_message(struct sl_stage *s, u64 ticket, struct sl_message *m)
 	m->kind = READ_ONCE(slot->kind);
 	m->flags = READ_ONCE(slot->flags);
 	if (!sl_message_ok(s, m)) {
-		s->counts.lies++;
+		sl_count_racy(s, lies);
 		return -EBADMSG;
 	}
 	if (m->buf == SLUICE_NO_BUFFER)
@@ -97,7 +97,7 @@ static u64 sl_ring_tail(struct sl_stage *s)
 	w = sl_slot_word(s, ticket_index(last, s->order));
 	if (slot_room(w, ticket_lap(last, s->order)) == ROOM_USED)
 		return hint;
-	s->counts.lies++;
+	sl_count_racy(s, lies);
 	sl_ring_find_tail(s);
 	return s->tail;
 }
@@ -210,7 +210,7 @@ int sl_ring_publish(struct sl_stage *s, struct sl_message *m, u32 buf_owner, u64
 reserved:
 		if (!sl_buffer_send(s, m, buf_owner, t)) {
 			slot_discard(&slot->word, lap, SLOT_OWNER_KERNEL);
-			s->counts.lies++;
+			sl_count_racy(s, lies);
 			return -EBADMSG;
 		}
 		sl_ring_fill(slot, m);
@@ -237,8 +237,9 @@ int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, u64 *ticket, u64 *
 	lockdep_assert_held(&ep->read_lock);
 	smp_rmb();	/* the generation before the words (P7) */
 	if (generation != ep->generation) {
-		ep->cursor = ticket_add(ep->cursor, -(long long)s->nslots, s->order);
-		ep->generation = generation;
+		/* poll() looks at them without the lock */
+		WRITE_ONCE(ep->cursor, ticket_add(ep->cursor, -(long long)s->nslots, s->order));
+		WRITE_ONCE(ep->generation, generation);
 	}
 	/* one lap back, one forward, and what is published meanwhile */
 	for (tries = 0; tries < 3 * s->nslots; tries++) {
@@ -253,10 +254,10 @@ int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, u64 *ticket, u64 *
 			if (slot_claim(&slot->word, lap, ep->id, token) != SLOT_OK)
 				break;	/* look at it again */
 			*ticket = ep->cursor;
-			ep->cursor = ticket_add(ep->cursor, 1, s->order);
+			WRITE_ONCE(ep->cursor, ticket_add(ep->cursor, 1, s->order));
 			return 0;
 		case LOOK_PASS:
-			ep->cursor = ticket_add(ep->cursor, 1, s->order);
+			WRITE_ONCE(ep->cursor, ticket_add(ep->cursor, 1, s->order));
 			break;
 		}
 	}

@@ -142,7 +142,7 @@ static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m, u64 *t
 		err = -ESHUTDOWN;
 	else if (ep->dead)
 		err = -ENOTCONN;
-	else if (s->nqueue || !sl_turn_is(ep, s->hints->room_turn))
+	else if (s->nqueue || !sl_turn_is(ep, READ_ONCE(s->hints->room_turn)))
 		err = -EAGAIN;
 	else
 		err = sl_ring_publish(s, m, ep->id, ticket);

@@ -459,7 +459,7 @@ static void sl_stage_set_closed(struct sl_stage *s, bool closed)
 	/* somebody else destroyed it meanwhile: it does not open again */
 	if (s->gone)
 		return;
-	s->closed = closed;
+	WRITE_ONCE(s->closed, closed);
 	WRITE_ONCE(s->hints->closed, closed ? SLUICE_CLOSED_DRAIN : 0);
 	/* whoever sleeps shall look at it */
 	sl_generation(s);

@@ -26,9 +26,11 @@ static void sl_count_sleeper(struct sl_stage *s, u16 what, int n)
 		WRITE_ONCE(h->room_sleepers, h->room_sleepers + n);
 }
 
-static void sl_enlist(struct sl_stage *s, struct sl_waiter *w)
+/* @wait: out, what it waits for; poll()'s may be told anew by another thread */
+static void sl_enlist(struct sl_stage *s, struct sl_waiter *w, struct sluice_wait *wait)
 {
 	spin_lock(&s->wait_lock);
+	*wait = w->wait;
 	if (!w->parked) {
 		w->parked = true;
 		w->ep->nwaiters++;
@@ -120,11 +122,13 @@ bool sl_wait_over(struct sl_stage *s, const struct sl_waiter *waiter)
  */
 int sl_park(struct sl_stage *s, struct sl_waiter *w)
 {
+	struct sl_waiter look = { .ep = w->ep };
+
 	/* queue ourselves */
-	sl_enlist(s, w);
+	sl_enlist(s, w, &look.wait);
 	smp_mb();	/* (D) */
 	/* check if there is something already */
-	if (!sl_wait_over(s, w))
+	if (!sl_wait_over(s, &look))
 		return -EIOCBQUEUED;	/* sleep */
 	/* unqueue */
 	return sl_unpark(s, w) ? 0 : -EIOCBQUEUED;
@@ -312,7 +316,7 @@ void sl_generation(struct sl_stage *s)
  */
 void sl_kick(struct sl_stage *s, u32 what)
 {
-	s->counts.kicks++;
+	sl_count_racy(s, kicks);
 	if (what & SLUICE_KICK_READY)
 		sl_wake(s, SLUICE_WAIT_READY, 0);
 	/* A message may be on its way from queue to sent: the lock, not two counters, tells. */
@@ -420,14 +424,25 @@ int sl_poll_look(struct sl_endpoint *ep, const struct sluice_wait *wait)
 static void sl_poll_default(struct sl_endpoint *ep)
 {
 	struct sluice_wait wait = {
-		.cursor = ep->cursor,
-		.generation = ep->generation,
+		.cursor = READ_ONCE(ep->cursor),
+		.generation = READ_ONCE(ep->generation),
 		.what = ep->role == SLUICE_CONSUMER ? SLUICE_WAIT_READY : SLUICE_WAIT_ROOM,
 	};
 
 	if (ep->role == SLUICE_PRODUCER)
 		wait.cursor = READ_ONCE(sl_control(ep->stage)->tail);
 	sl_poll_arm(ep, &wait);
+}
+
+/* Did it say where it is? */
+static bool sl_poll_told(struct sl_endpoint *ep)
+{
+	bool told;
+
+	spin_lock(&ep->stage->wait_lock);
+	told = ep->poll.wait.what && READ_ONCE(ep->mapped);
+	spin_unlock(&ep->stage->wait_lock);
+	return told;
 }
 
 /*
@@ -443,12 +458,12 @@ __poll_t sl_poll(struct file *file, poll_table *table)
 	poll_wait(file, &s->pollq, table);
 	if (READ_ONCE(s->gone))
 		return EPOLLERR | EPOLLHUP;
-	if (!READ_ONCE(ep->attached))
+	if (!smp_load_acquire(&ep->attached))	/* pairs with sl_attach_locked() */
 		return EPOLLOUT;
 	if (READ_ONCE(ep->dead))
 		return EPOLLERR | EPOLLHUP;
 	ready = ep->role == SLUICE_CONSUMER ? EPOLLIN | EPOLLRDNORM : EPOLLOUT | EPOLLWRNORM;
-	if (!ep->poll.wait.what || !ep->mapped)
+	if (!sl_poll_told(ep))
 		sl_poll_default(ep);
 	return sl_park(s, &ep->poll) ? 0 : ready;
 }

@@ -82,3 +82,11 @@ suite_debug() {
 	build tests
 	BOX_TIMEOUT=3600 tap debug inbox --kernel debug -- tests/selftests/run
 }
+
+suite_kcsan() {
+	need packages tcg
+	need kernel-kcsan
+	scripts/build-kmod kcsan >/dev/null || failed=$((failed + 1))
+	build tests
+	BOX_TIMEOUT=7200 tap kcsan inbox --kind tcg --kernel kcsan -- tests/selftests/run
+}

@@ -1,16 +1,19 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
 # shellcheck disable=SC2154 # here, cache, refresh: set by the script that reads this file
-# Kernels of the boxes: UML built from Debian's newest source, stock Debian kernels, headers.
+# Kernels of the boxes: UML and x86 built from Debian's newest source, stock Debian kernels,
+# headers.
 
 # Output lines of a whole build, for the percentage; a guess that is wrong does no harm.
 uml_build_lines=1590
 debug_build_lines=1650
+kcsan_build_lines=2150
 
 kernel_fragments() {
 	case $1 in
 	uml) echo "$here/kernels/uml.config" ;;
 	debug) echo "$here/kernels/uml.config $here/kernels/debug.config" ;;
+	kcsan) echo "$here/kernels/kcsan.config" ;;
 	esac
 }
 
@@ -20,7 +23,7 @@ kernel_patches() {
 	[ "$1" != debug ] || printf '%s\n' "$here"/kernels/debug-*.patch
 }
 
-# kernel_dir KIND: build directory of a UML kernel, keyed by source, patches, configuration and
+# kernel_dir KIND: build directory of a kernel of ours, keyed by source, patches, configuration and
 # compiler.
 kernel_dir() {
 	local key
@@ -29,6 +32,7 @@ kernel_dir() {
 		readlink "$cache/src/current"
 		cat $(kernel_fragments "$1") $(kernel_patches "$1")
 		gcc -dumpfullversion
+		[ "$1" != kcsan ] || declare -f build_kcsan
 	} 2>/dev/null | content_key)
 	echo "$cache/kernels/$1-$key"
 }
@@ -112,6 +116,28 @@ build_uml() {
 	make -C "$src" O="$dir" ARCH=um -j"$(nproc)" linux modules
 }
 
+# The x86 kernel with KCSAN. Only the module is watched, of the core nothing but its barriers: what
+# races between two functions of the core is not ours to judge and would spend the samples and most
+# of the time; KCSAN's own filter (debugfs) works only after the boot, looks at the innermost
+# function alone, and leaves the core as slow. A write by the core, or by user space, to what the
+# module reads is still noticed, as a race of unknown origin. The core's barriers have to be seen,
+# or every access before an unlock would seem to move behind it; the directories are those whose
+# functions a module calls, without the ones that run before KCSAN does (arch, vdso) or in it.
+build_kcsan() {
+	local dir=$1 src=$2 barriers
+	shift 2
+	set -e
+	cat "$@" >"$dir/wanted.config"
+	make -C "$src" O="$dir" tinyconfig
+	cat "$dir/wanted.config" >>"$dir/.config"
+	make -C "$src" O="$dir" olddefconfig
+	assert_config "$dir/.config" "$dir/wanted.config"
+	barriers='kernel kernel/locking kernel/rcu kernel/sched kernel/time io_uring mm lib fs'
+	make -C "$src" O="$dir" KCSAN_SANITIZE=n \
+		"KCSAN_INSTRUMENT_BARRIERS=\$(if \$(filter $barriers,\$(obj)),y)" \
+		-j"$(nproc)" bzImage modules
+}
+
 # External modules then build with "make -C DIR M=..." alone, as with any other kernel.
 pin_arch() {
 	sed -i '1,/^export KBUILD_OUTPUT/ { /^export KBUILD_OUTPUT/i export ARCH := um
@@ -119,8 +145,9 @@ pin_arch() {
 	grep -q '^export ARCH := um' "$1/Makefile" || die "$1/Makefile: no place to set ARCH=um"
 }
 
-setup_uml() {
-	local kind=$1 lines=$2 dir fragments
+# setup_built KIND LINES BUILD: a kernel from source, by the function BUILD.
+setup_built() {
+	local kind=$1 lines=$2 build=$3 dir fragments
 	setup_kernel_tree
 	dir=$(kernel_dir "$kind")
 	[ ! -e "$dir/.complete" ] || return 0
@@ -129,17 +156,21 @@ setup_uml() {
 	mkdir -p "$dir" "$cache/log"
 	# An interrupted build goes on where it was; .complete says that all of it is there.
 	with_progress "building the $kind kernel (once)" "$lines" "$cache/log/kernel-$kind.log" \
-		build_uml "$dir" "$(realpath "$cache/src/current")" "${fragments[@]}"
-	pin_arch "$dir"
+		"$build" "$dir" "$(realpath "$cache/src/current")" "${fragments[@]}"
+	[ "$build" != build_uml ] || pin_arch "$dir"
 	touch "$dir/.complete"
 }
 
 setup_kernel_uml() {
-	setup_uml uml "$uml_build_lines"
+	setup_built uml "$uml_build_lines" build_uml
 }
 
 setup_kernel_debug() {
-	setup_uml debug "$debug_build_lines"
+	setup_built debug "$debug_build_lines" build_uml
+}
+
+setup_kernel_kcsan() {
+	setup_built kcsan "$kcsan_build_lines" build_kcsan
 }
 
 # series_package PREFIX SERIES: the newest package PREFIX-SERIES…-amd64 of the release chosen by
