@@ -82,10 +82,10 @@ static void sl_info_counts(struct sl_stage *s, struct sluice_info *info)
 	info->evictions = c->evictions;
 	info->dead_letters = c->dead_letters;
 	info->dead_dropped = c->dead_dropped;
-	info->wakes = data_race(c->wakes);
-	info->kicks = data_race(c->kicks);
+	info->wakes = sl_count_look(s, wakes);
+	info->kicks = sl_count_look(s, kicks);
 	info->sends = c->sends;
-	info->lies = data_race(c->lies);
+	info->lies = sl_count_look(s, lies);
 	info->published = c->published;
 	info->claimed_total = c->claimed;
 	info->acked = c->acked;

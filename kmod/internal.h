@@ -199,8 +199,10 @@ struct sl_stage {
 	wait_queue_head_t	pollq;
 };
 
-/* For those that are also counted without stage->lock: kicks, lies. */
-#define sl_count_racy(s, what)	data_race((s)->counts.what++)
+/* For those that are counted without stage->lock, too (kicks, lies, wakes): racy by one. */
+#define sl_count_racy(s, what, n)	data_race((s)->counts.what += (n))
+/* for SLUICE_IOC_INFO */
+#define sl_count_look(s, what)		data_race((s)->counts.what)
 
 extern struct mutex sl_stages_lock;
 extern struct workqueue_struct *sl_workqueue;

@@ -267,7 +267,7 @@ static int sl_repair_locked(struct sl_repair *r)
 	sl_reap_buffers(s, 0, &freed);
 	s->tail = r->tail;
 	WRITE_ONCE(sl_control(s)->tail, r->tail);
-	data_race(s->counts.lies += r->found->slots_reset + r->found->messages_dead);
+	sl_count_racy(s, lies, r->found->slots_reset + r->found->messages_dead);
 	sl_queue_pump(s);
 	sl_generation(s);
 out:

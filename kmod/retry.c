@@ -397,7 +397,7 @@ static void sl_tick_lie(struct sl_stage *s, u32 index, u64 w, struct sl_tick_sta
 	struct sluice_slot *slot = sl_slot(s, index);
 	u64 lap = ticket_lap(s->tail, s->order) + (index < ticket_index(s->tail, s->order));
 
-	sl_count_racy(s, lies);
+	sl_count_racy(s, lies, 1);
 	if (!sl_cas(&slot->word, w, slot_free(lap)))
 		return;
 	sl_queue_lost(s, index);

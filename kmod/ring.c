@@ -39,7 +39,7 @@ int sl_ring_message(struct sl_stage *s, u64 ticket, struct sl_message *m)
 	m->kind = READ_ONCE(slot->kind);
 	m->flags = READ_ONCE(slot->flags);
 	if (!sl_message_ok(s, m)) {
-		sl_count_racy(s, lies);
+		sl_count_racy(s, lies, 1);
 		return -EBADMSG;
 	}
 	if (m->buf == SLUICE_NO_BUFFER)
@@ -97,7 +97,7 @@ static u64 sl_ring_tail(struct sl_stage *s)
 	w = sl_slot_word(s, ticket_index(last, s->order));
 	if (slot_room(w, ticket_lap(last, s->order)) == ROOM_USED)
 		return hint;
-	sl_count_racy(s, lies);
+	sl_count_racy(s, lies, 1);
 	sl_ring_find_tail(s);
 	return s->tail;
 }
@@ -210,7 +210,7 @@ int sl_ring_publish(struct sl_stage *s, struct sl_message *m, u32 buf_owner, u64
 reserved:
 		if (!sl_buffer_send(s, m, buf_owner, t)) {
 			slot_discard(&slot->word, lap, SLOT_OWNER_KERNEL);
-			sl_count_racy(s, lies);
+			sl_count_racy(s, lies, 1);
 			return -EBADMSG;
 		}
 		sl_ring_fill(slot, m);

@@ -316,7 +316,7 @@ void sl_generation(struct sl_stage *s)
  */
 void sl_kick(struct sl_stage *s, u32 what)
 {
-	sl_count_racy(s, kicks);
+	sl_count_racy(s, kicks, 1);
 	if (what & SLUICE_KICK_READY)
 		sl_wake(s, SLUICE_WAIT_READY, 0);
 	/* A message may be on its way from queue to sent: the lock, not two counters, tells. */

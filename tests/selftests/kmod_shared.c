@@ -108,12 +108,22 @@ static void *waiter(void *arg)
 static void *kicker(void *arg)
 {
 	struct shared *s = arg;
-	struct sluice_info info;
 
 	while (!stopped(s)) {
 		complain(s, end_kick(&s->r.in, SLUICE_KICK_ROOM | SLUICE_KICK_ACKED));
-		complain(s, end_kick(&s->r.out, SLUICE_KICK_READY));
+		complain(s, end_kick(&s->r.out, SLUICE_KICK_READY | SLUICE_KICK_TURN));
+	}
+	return NULL;
+}
+
+static void *lister(void *arg)
+{
+	struct shared *s = arg;
+	struct sluice_info info;
+
+	while (!stopped(s)) {
 		complain(s, stage_info("t", &info));
+		sleep_ms(1);
 	}
 	return NULL;
 }
@@ -121,7 +131,7 @@ static void *kicker(void *arg)
 TEST_F(crowd, all_at_once)
 {
 	static void *(* const bodies[])(void *) = {
-		reader, writer, poller, waiter, kicker, reader, writer, kicker,
+		reader, writer, poller, waiter, kicker, kicker, lister,
 	};
 	pthread_t threads[sizeof(bodies) / sizeof(bodies[0])];
 	struct shared *s = &self->s;
