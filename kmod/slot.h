@@ -184,7 +184,7 @@ static inline enum slot_look slot_look(u64 w, u64 lap)
 enum slot_room {
 	ROOM_FREE,	/* reserve it */
 	ROOM_USED,	/* the ticket is gone: help the tail forward, try the next */
-	ROOM_FULL,	/* the slot still belongs to an older ticket (or is forged: nobody spins on it) */
+	ROOM_FULL,	/* an older ticket's still, or forged: nobody spins on that */
 };
 
 static inline enum slot_room slot_room(u64 w, u64 lap)
