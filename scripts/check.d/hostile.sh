@@ -10,17 +10,18 @@ hostile_on() {
 	scripts/build-kmod "$kernel" >/dev/null || failed=$((failed + 1))
 	build tests
 	tap "$name" inbox --kind uml --kernel "$kernel" -- "$O/tests/hostile/sltest" \
-		--module "$(scripts/build-kmod --print "$kernel")" ${SEED:+--seed "$SEED"} "$@"
+		--module "$(scripts/build-kmod --print "$kernel")" "$@"
 	# shellcheck disable=SC2154 # logs is scripts/check's
 	grep -h -e '^# again' -e '^# seed' "$logs/$name.log"
 }
 
+# The same operations every time, unless SEED= says otherwise.
 suite_hostile_short() {
-	hostile_on hostile-short uml --ops 1000000 --seconds 15
+	hostile_on hostile-short uml --seed "${SEED:-1}" --ops 1000000 --seconds 15
 }
 
 suite_hostile() {
-	BOX_TIMEOUT=5400 hostile_on hostile debug --ops "${OPS:-1000000}"
+	BOX_TIMEOUT=10800 hostile_on hostile debug --ops "${OPS:-1000000}" ${SEED:+--seed "$SEED"}
 }
 
 # fail_nth NAME OPERATION...: every allocation of these operations (default: all) fails once.
