@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: MIT
 # Suites with hostile neighbours, and with memory that runs out: OPS= and SEED= may be set.
 
-# sltest on KERNEL: hostile_on NAME KERNEL OPTION...
+# sltest on KERNEL, uml or debug: hostile_on NAME KERNEL OPTION...
 hostile_on() {
-	local name=$1 kernel=$2
+	local name=$1 kernel=$2 box=(--kind uml)
 	shift 2
+	[ "$kernel" = uml ] || box+=(--kernel "$kernel")
 	need "kernel-$kernel"
 	scripts/build-kmod "$kernel" >/dev/null || failed=$((failed + 1))
 	build tests
-	tap "$name" inbox --kind uml --kernel "$kernel" -- "$O/tests/hostile/sltest" \
+	tap "$name" inbox "${box[@]}" -- "$O/tests/hostile/sltest" \
 		--module "$(scripts/build-kmod --print "$kernel")" "$@"
 	# shellcheck disable=SC2154 # logs is scripts/check's
 	grep -h -e '^# again' -e '^# seed' "$logs/$name.log"

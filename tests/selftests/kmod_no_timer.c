@@ -115,6 +115,9 @@ TEST_F(both, write_wakes_a_reader)
 	int fd = stage_open("t", O_WRONLY);
 	struct child c;
 
+	/* the first one attaches, which wakes everybody */
+	ASSERT_EQ(5, write(fd, "first", 5));
+	ASSERT_EQ(0, end_take_text(&self->r.in, "first"));
 	ASSERT_EQ(0, sleeper(&c, false, "hello"));
 	ASSERT_EQ(1, hear(&c));
 	ASSERT_EQ(0, await_sleepers(&self->r.in, 1, 0));
@@ -130,6 +133,9 @@ TEST_F(both, read_wakes_a_writer)
 	struct child c;
 	char buf[PAGE];
 
+	/* the first one attaches, which wakes everybody */
+	ASSERT_EQ(0, end_send(&self->r.out, "x", NULL));
+	ASSERT_EQ(1, read(fd, buf, sizeof(buf)));
 	while (!end_send(&self->r.out, "x", NULL))
 		;
 	ASSERT_EQ(0, sleeper(&c, true, "hello"));
