@@ -31,6 +31,8 @@ TEST_F(both, runs_while_a_consumer_is_awake)
 {
 	write_for_nobody(&self->r.out);
 	AWAIT_STATE("t", 20 * TICK, BOTH, .discarded = 1);
+	/* all slots are FREE for a while, and it still runs */
+	sleep_ms(10 * TICK);
 	write_for_nobody(&self->r.out);
 	AWAIT_STATE("t", 20 * TICK, BOTH, .discarded = 2);
 }
