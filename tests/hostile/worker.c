@@ -214,14 +214,35 @@ static void *scribbler_main(void *arg)
 
 /* ------------------------------------------------------------------ set-up --- */
 
+/* The mapping that @addr lies in, as /proc/self/maps says it, or "nothing is mapped". */
+static void mapping_of(const void *addr, char *text, size_t len)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long from, to;
+	char line[256];
+
+	snprintf(text, len, "nothing is mapped");
+	while (maps && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx", &from, &to) == 2 && (uintptr_t)addr >= from &&
+		    (uintptr_t)addr < to)
+			snprintf(text, len, "%.*s", (int)strcspn(line, "\n"), line);
+	}
+	if (maps)
+		fclose(maps);
+}
+
+/* Not async-signal-safe, and worth it: the worker is at its end. */
 static void caught(int sig, siginfo_t *info, void *context)
 {
+	char mapping[256];
+
 	if (guarded) {
 		__atomic_fetch_add(&shared->faults, 1, __ATOMIC_RELAXED);
 		siglongjmp(guard, 1);
 	}
-	broken("a worker got signal %d at %p while it did %s", sig, info->si_addr,
-	       doing ?: "nothing");
+	mapping_of(info->si_addr, mapping, sizeof(mapping));
+	broken("a worker got signal %d (code %d) at %p while it did %s: %s", sig, info->si_code,
+	       info->si_addr, doing ?: "nothing", mapping);
 	_exit(99);
 }
 
