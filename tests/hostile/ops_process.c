@@ -51,10 +51,11 @@ static void fill_holes(struct worker *w)
 /* Some operations more on what it inherited, then it goes: quietly, or with a bang. */
 static _Noreturn void child_main(struct lane *l, uint32_t ops)
 {
+	/* before anything asks for memory, which would come from there */
+	fill_holes(l->w);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	l->child = true;
 	make_timer(l);	/* timers are not inherited */
-	fill_holes(l->w);
 	memset(l->w->children, 0, sizeof(l->w->children));
 	/* its parent's rings are its own too, unless it forgets them */
 	if (rng_one_in(&l->rng, 2))
