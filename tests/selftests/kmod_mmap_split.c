@@ -136,6 +136,24 @@ TEST_F(end, dofork)
 	EXPECT_STATE("t", .deaths = 1);
 }
 
+/* Copies in another address space, where a kernel allows them, go without taking the owner along. */
+TEST_F(end, copies_go)
+{
+	struct end *e = &self->e;
+	struct child c;
+
+	madvise((void *)e->hints, e->hints_bytes, MADV_DOFORK);
+	madvise(e->control, e->control_bytes, MADV_DOFORK);
+	if (e->payload)
+		madvise(e->payload, e->payload_bytes, MADV_DOFORK);
+	ASSERT_GE(child_start(&c), 0);
+	if (!c.pid)
+		_exit(0);
+	EXPECT_EQ(0, child_wait(&c));
+	EXPECT_STATE("t", .consumers = 1);
+	EXPECT_EQ(0, end_kick(e, SLUICE_KICK_READY));
+}
+
 /* A mapping over it is the same as munmap. */
 TEST_F(end, mapped_over)
 {

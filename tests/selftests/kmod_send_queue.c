@@ -231,6 +231,21 @@ TEST_F(both, room_only_behind_the_queue)
 	EXPECT_STATE("t", BOTH, .ready = NSLOTS, .sends = 1);
 }
 
+/* A slot is free, and nobody has said so to the kernel yet: it is the queue's all the same. */
+TEST_F(both, no_room_while_something_is_kept)
+{
+	struct end *in = &self->r.in, *out = &self->r.out;
+	u64 ticket, token;
+
+	EXPECT_EQ(1, accept_text(out, "kept"));
+	ASSERT_EQ(0, end_claim(in, &ticket, &token));
+	ASSERT_EQ(SLOT_OK, slot_ack(end_word(in, ticket), token));
+	EXPECT_EQ(-EAGAIN, end_wait(out, SLUICE_WAIT_ROOM, NSLOTS, 0));
+	EXPECT_EQ(0, end_kick(in, SLUICE_KICK_ROOM));
+	EXPECT_EQ(0, in->hints->queued);
+	EXPECT_STATE("t", BOTH, .ready = NSLOTS, .sends = 1);
+}
+
 /* A destroyed stage keeps nothing: each sender is told. */
 TEST_F(both, destroyed)
 {

@@ -174,6 +174,39 @@ TEST_F(both, kill)
 	EXPECT_EQ(0, end_take_text(&self->r.in, "sent"));
 }
 
+/* Never mapped: the descriptor is all there is of the endpoint, and the command holds it. */
+TEST_F(both, kill_without_mapping)
+{
+	struct io_uring ring;
+	struct child c = { 0 };
+
+	ASSERT_GE(child_start(&c), 0);
+	if (!c.pid) {
+		struct sluice_wait w = { .what = SLUICE_WAIT_READY };
+		int fd = stage_open("t", O_RDWR);
+		struct sluice_attach a;
+
+		CHILD_EXPECT(fd >= 0 && !attach_raw(fd, SLUICE_CONSUMER, 0, &a));
+		CHILD_EXPECT(!io_uring_queue_init(8, &ring, 0));
+		say(&c, 1);
+		w.generation = (u32)hear(&c);
+		w.cursor = a.tail + 2 * NSLOTS;
+		command(&ring, fd, SLUICE_CMD_WAIT, &w, sizeof(w), 1);
+		io_uring_submit(&ring);
+		CHILD_EXPECT(completion(&ring, 100, NULL) == NOTHING);
+		tell_and_pause(&c, 2);
+		_exit(1);
+	}
+	ASSERT_EQ(1, hear(&c));
+	say(&c, sl_load(&self->r.in.hints->generation));
+	ASSERT_EQ(2, hear(&c));
+	EXPECT_STATE("t", .producers = 1, .consumers = 2);
+	EXPECT_EQ(0, child_kill(&c));
+	/* sooner than the end that a command has where nothing can cancel it */
+	AWAIT_STATE("t", 3000, BOTH, .deaths = 1);
+	EXPECT_EQ(0, sleepers(&self->r.in, 0));
+}
+
 TEST_F(both, exec)
 {
 	struct child c;

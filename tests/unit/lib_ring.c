@@ -16,6 +16,21 @@ static u64 start_of(int which)
 
 #define STARTS 7
 
+/* What the kernel keeps goes first, also while there is a free slot (P30). */
+static void test_queue_first(void **state)
+{
+	struct sluice_msg m = number(1);
+	struct ring r;
+
+	make(&r, 0);
+	r.hints->queued = 1;
+	assert_int_equal(-EAGAIN, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_int_equal(SLOT_FREE, slot_state(slot_at(&r.out, 0)->word));
+	r.hints->queued = 0;
+	assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	unmake(&r);
+}
+
 /* Random bursts over the place where tickets begin again, sole and shared. */
 static void test_wrap(void **state)
 {
@@ -320,6 +335,7 @@ static void test_late_ack(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_queue_first),
 		cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_long_absence),
