@@ -201,6 +201,14 @@ void make_send(struct lane *l, const struct fd_slot *f, struct sluice_send *s)
 
 /* ----------------------------------------------------------- /dev/sluice --- */
 
+/* Where it fails, MAP_FIXED has taken what was there: no hole, or somebody's ring comes to lie in it. */
+static void keep_view(char *at, int fd)
+{
+	if (mmap(at, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, SLUICE_MMAP_HINTS) == MAP_FAILED)
+		mmap(at, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		     -1, 0);
+}
+
 /* What the hints say of the ring; a view of them is kept, so that the endpoint lives on. */
 static void learn(struct lane *l, struct fd_slot *f)
 {
@@ -212,8 +220,8 @@ static void learn(struct lane *l, struct fd_slot *f)
 		(void)GUARDED((f->nslots = h->nslots, f->nbufs = h->nbufs,
 			       f->bufsize = h->bufsize));
 		if (!rng_one_in(&l->rng, 8))
-			mmap(l->w->arena + MAPS * MAP_SLOT + rng_below(&l->rng, 256) * PAGE, PAGE,
-			     PROT_READ, MAP_SHARED | MAP_FIXED, f->fd, SLUICE_MMAP_HINTS);
+			keep_view(l->w->arena + MAPS * MAP_SLOT +
+				  rng_below(&l->rng, HINTS_PAGES) * PAGE, f->fd);
 		munmap(h, PAGE);
 	}
 	pthread_mutex_unlock(&l->w->map_lock);
