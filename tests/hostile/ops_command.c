@@ -201,7 +201,7 @@ void make_send(struct lane *l, const struct fd_slot *f, struct sluice_send *s)
 
 /* ----------------------------------------------------------- /dev/sluice --- */
 
-/* Where it fails, MAP_FIXED has taken what was there: no hole, or somebody's ring comes to lie in it. */
+/* A failing MAP_FIXED takes what was there: fill the hole, or a ring comes to lie in it. */
 static void keep_view(char *at, int fd)
 {
 	if (mmap(at, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, SLUICE_MMAP_HINTS) == MAP_FAILED)

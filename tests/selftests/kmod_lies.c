@@ -68,6 +68,15 @@ TEST_F(both, owners_that_are_nobody)
 		    .dead_letters = 1);
 }
 
+/* No reserve makes such a word, and its owner, who lives, has nothing to do with it. */
+TEST_F(both, forged_writing)
+{
+	*end_word(&self->r.out, 5) = slot_word(0, self->r.out.id, 3, SLOT_WRITING);
+	end_kick(&self->r.in, SLUICE_KICK_READY);
+	AWAIT_STATE("t", SOON, BOTH, .lies = 1);
+	EXPECT_EQ(SLOT_FREE, slot_state(*end_word(&self->r.out, 5)));
+}
+
 /* Words that nobody could ever reserve or claim: who waits for them sleeps, and does not spin. */
 TEST_F(both, nobody_spins)
 {
