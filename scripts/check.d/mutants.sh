@@ -11,10 +11,16 @@ suite_mutants() {
 	grep -h -e '^# seed' -e '^# score' "$logs/mutants.log"
 }
 
-# Always the same ones, unless SEED= says which; of those that need no other kernel.
+# A few that need no other kernel and little time, one of each kind of test; with SEED= others.
 suite_mutants_short() {
+	local -a which=(--brief)
+	local name
+	for name in generation_no_wake repair_no_evict copies_come late_publish holds_stage; do
+		which+=(--only "$name")
+	done
+	[ -z "${SEED:-}" ] || which=(--no-debug --count "${COUNT:-5}" --seed "$SEED")
 	need kernel-uml
 	build tests
-	tap mutants-short tests/mutants/run --no-debug --count "${COUNT:-5}" --seed "${SEED:-1}"
+	tap mutants-short tests/mutants/run "${which[@]}"
 	grep -h -e '^# seed' -e '^# score' "$logs/mutants-short.log"
 }
