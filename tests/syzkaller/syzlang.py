@@ -239,22 +239,22 @@ class Description:
     def types(self):
         """(where, Type, direction, argument or not, names beside it) of every argument and field"""
         done = set()
-        todo = [(f"{call}({arg})", kind, "in", True, [a for a, _ in args])
+        pending = [(f"{call}({arg})", kind, "in", True, [a for a, _ in args])
                 for call, (args, _) in self.calls.items() for arg, kind in args]
-        while todo:
-            where, kind, way, is_arg, beside = todo.pop()
+        while pending:
+            where, kind, way, is_arg, beside = pending.pop()
             yield where, kind, way, is_arg, beside
             if kind.name in ("ptr", "ptr64"):
-                todo.append((where, kind.args[1], kind.args[0].name, False, []))
+                pending.append((where, kind.args[1], kind.args[0].name, False, []))
             elif kind.name == "array":
-                todo.append((where, kind.args[0], way, False, []))
+                pending.append((where, kind.args[0], way, False, []))
             elif kind.name in self.structs and (kind.key(), way) not in done:
                 done.add((kind.key(), way))
                 struct = self.structs[kind.name]
                 if len(kind.args) != len(struct.params):
                     raise Wrong(f"{where}: {kind.name} takes {len(struct.params)} arguments")
                 with_args = dict(zip(struct.params, kind.args))
-                todo += [(f"{struct.name}.{field}", k.instance(with_args), w or way, False,
+                pending += [(f"{struct.name}.{field}", k.instance(with_args), w or way, False,
                           ["parent"] + [f for f, _, _ in struct.fields])
                          for field, k, w in struct.fields]
 
