@@ -9,7 +9,7 @@
 #include "tokenizer_pvt.h"
 
 /* Stands in for an ill-formed byte: one byte, and neither letter, number nor white space. */
-#define PLACEHOLDER	'\x01'
+#define ILL_FORMED	'\x01'
 
 uint32_t tokenizer_n_vocab(const struct tokenizer *t)
 {
@@ -96,7 +96,7 @@ static int32_t special_at(const struct tokenizer *t, const char *text, size_t le
 	return -1;
 }
 
-/* A copy of @text with a placeholder for every ill-formed byte; @text itself if there is none. */
+/* A copy of @text with ILL_FORMED for every ill-formed byte; @text itself if there is none. */
 static const char *make_shape(const char *text, size_t len, char **copy)
 {
 	*copy = NULL;
@@ -114,7 +114,7 @@ static const char *make_shape(const char *text, size_t len, char **copy)
 			memcpy(*copy, text, len);
 		}
 		for (; seq < 0; seq++)
-			(*copy)[i++] = PLACEHOLDER;
+			(*copy)[i++] = ILL_FORMED;
 	}
 	return *copy ? *copy : text;
 }
