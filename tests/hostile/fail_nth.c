@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fail_nth.h"
+#include "text_file.h"
 
 #define LIMIT	3000u		/* more allocations than this in one operation: something is wrong */
 
@@ -67,17 +68,6 @@ static unsigned int get_nth(void)
 	if (pread(nth_fd, text, sizeof(text) - 1, 0) < 0)
 		return 1;
 	return (unsigned int)atoi(text);
-}
-
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	if (fd >= 0)
-		close(fd);
-	return err;
 }
 
 /* All allocations, also those that may sleep; quietly. */

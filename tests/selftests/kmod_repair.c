@@ -3,6 +3,7 @@
 #include <grp.h>
 
 #include "kmod_process.h"
+#include "text_file.h"
 #include "kmod_uring.h"
 
 #define BUFFERS		16
@@ -363,17 +364,6 @@ TEST_F(spoilt, claims_of_nobody)
 	ASSERT_EQ(0, attach_again(&self->r));
 	/* without the one that waits for its time, the discarded and the dead one */
 	EXPECT_EQ(WAITING - 3, drain(&self->r.in));
-}
-
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	if (fd >= 0)
-		close(fd);
-	return err;
 }
 
 /* Its own allocations fail, one after the other: it says so, and another try does the rest. */
