@@ -8,6 +8,7 @@ suite_build() {
 	for kernel in 6.1 6.12 7.2; do
 		need headers "$kernel"
 		tap "build-$kernel" tests/kbuild/module.sh "$kernel"
+		tap "fences-$kernel" tests/kbuild/fences "$(scripts/build-kmod --print "$kernel")"
 	done
 	need kernel-uml
 	tap build-in-tree tests/kbuild/in_tree.sh

@@ -30,8 +30,8 @@ class Known:
         self.words = set()
         for name in sources:
             self.words |= set(re.findall(r"\w+", (top / name).read_text(errors="replace")))
-        self.tests = {f.rsplit("/", 1)[1].rsplit(".", 1)[0] for f in self.files
-                      if re.match(r"tests/(selftests|unit|e2e)/[^/]+\.(c|py|sh)$", f)}
+        self.tests = {f.rsplit("/", 1)[1].split(".")[0] for f in self.files
+                      if re.match(r"tests/(selftests|unit|e2e|kbuild)/[^/]+(\.(c|py|sh))?$", f)}
         model = (top / "tests/model/configs.c").read_text()
         self.model = set(re.findall(r'\.name = "(\w+)"', model)) | \
             set(re.findall(r"^\tX\((\w+),", model, re.M))

@@ -129,6 +129,26 @@ TEST_F(spoilt, what_is_sound_stays)
 	EXPECT_STATE("t", BOTH, .deaths = 2 + 0, .evictions = 2);
 }
 
+/* In the first lap, what was not used yet comes after what was: in a circle, not in numbers. */
+TEST_F(spoilt, a_young_ring)
+{
+	struct sluice_repair r;
+	u32 i;
+
+	ASSERT_EQ(0, ends_close(&self->r));
+	ASSERT_EQ(0, ends_make(&self->r, (struct sluice_create) {
+		.nbufs = BUFFERS, .bufsize = PAGE,
+	}, 0));
+	for (i = 0; i < NSLOTS * 3 / 4; i++) {
+		ASSERT_EQ(0, end_send(&self->r.out, "x", NULL));
+		ASSERT_EQ(0, end_take_text(&self->r.in, "x"));
+	}
+	ASSERT_EQ(0, repair("t", &r));
+	EXPECT_EQ(0, r.slots_reset);
+	ASSERT_EQ(0, attach_again(&self->r));
+	EXPECT_EQ(0, works(&self->r));
+}
+
 /* Laps from the past and the future, states that are not, a tail that lies: less than half. */
 TEST_F(spoilt, a_minority_cannot_move_the_rest)
 {

@@ -4,6 +4,8 @@
 
 #define QUICK	2000u
 #define SLOW	40u
+#define BOUT	64u	/* the last answer of a bout is slow */
+#define BOUTS	20u
 
 FIXTURE(pair)
 {
@@ -31,8 +33,11 @@ FIXTURE_TEARDOWN(pair)
 	EXPECT_EQ(0, sluice_destroy(self->stage[1], 0, 0));
 }
 
-/* A child that answers @n messages, each after @ms; then it goes on to wait without its outlet. */
-static pid_t answer(char stage[2][SLUICE_NAME_MAX], unsigned int n, unsigned int ms)
+/*
+ * A child that answers @n messages, each @every'th (0: none) after 5 ms; then it goes on to wait
+ * without its outlet.
+ */
+static pid_t answer(char stage[2][SLUICE_NAME_MAX], unsigned int n, unsigned int every)
 {
 	pid_t pid = fork();
 	struct sluice_ctx *ctx;
@@ -50,8 +55,8 @@ static pid_t answer(char stage[2][SLUICE_NAME_MAX], unsigned int n, unsigned int
 		struct sluice_msg reply = text("answer");
 
 		CHILD_EXPECT(!sluice_claim(in, &m, SLUICE_FOREVER));
-		if (ms)
-			sleep_ms(ms);
+		if (every && i % every == every - 1)
+			sleep_ms(5);
 		reply.counter = m.counter;
 		CHILD_EXPECT(!sluice_send(out, &reply, SLUICE_FOREVER));
 		CHILD_EXPECT(!sluice_ack(in, &m));
@@ -66,17 +71,23 @@ static pid_t answer(char stage[2][SLUICE_NAME_MAX], unsigned int n, unsigned int
 	_exit(0);
 }
 
-static void ask(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self, unsigned int n)
+static void ask_once(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self, uint64_t counter)
 {
 	struct sluice_msg m = text("question"), reply;
 
-	for (m.counter = 0; m.counter < n; m.counter++) {
-		ASSERT_EQ(0, sluice_send(self->out, &m, SLUICE_FOREVER));
-		ASSERT_EQ(0, sluice_claim(self->in, &reply, 60 * SECOND))
-			TH_LOG("answer %llu: %s", (unsigned long long)m.counter, sluice_error());
-		ASSERT_EQ(m.counter, reply.counter);
-		ASSERT_EQ(0, sluice_ack(self->in, &reply));
-	}
+	m.counter = counter;
+	ASSERT_EQ(0, sluice_send(self->out, &m, SLUICE_FOREVER));
+	ASSERT_EQ(0, sluice_claim(self->in, &reply, 60 * SECOND))
+		TH_LOG("answer %llu: %s", (unsigned long long)counter, sluice_error());
+	ASSERT_EQ(counter, reply.counter);
+	ASSERT_EQ(0, sluice_ack(self->in, &reply));
+}
+
+/* One more question, for when the child has no outlet any more. */
+static void ask_no_more(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self)
+{
+	struct sluice_msg m = text("question");
+
 	ASSERT_EQ(0, sluice_flush(self->ctx));
 	sleep_ms(50);
 	ASSERT_EQ(0, sluice_send(self->out, &m, SLUICE_FOREVER));
@@ -86,17 +97,43 @@ static void ask(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self, uns
 TEST_F_TIMEOUT(pair, quick, 120)
 {
 	pid_t pid = answer(self->stage, QUICK, 0);
+	unsigned int i;
 
-	ask(_metadata, self, QUICK);
+	for (i = 0; i < QUICK; i++)
+		ask_once(_metadata, self, i);
+	ask_no_more(_metadata, self);
 	EXPECT_EQ(0, child_status(pid));
+}
+
+/* After quick ones, the reader of a slow answer is woken before it: it has to sleep twice. */
+TEST_F_TIMEOUT(pair, before_the_answer, 120)
+{
+	const struct sluice_counters *mine = sluice_counters(self->in);
+	pid_t pid = answer(self->stage, BOUTS * BOUT, BOUT);
+	unsigned int i, early = 0;
+
+	for (i = 0; i < BOUTS * BOUT; i++) {
+		uint64_t sleeps = mine->sleeps;
+
+		ask_once(_metadata, self, i);
+		if (i % BOUT == BOUT - 1)
+			early += mine->sleeps - sleeps > 1;
+	}
+	ask_no_more(_metadata, self);
+	EXPECT_EQ(0, child_status(pid));
+	TH_LOG("%u of %u readers were woken early", early, BOUTS);
+	EXPECT_GT(early, 0);
 }
 
 TEST_F_TIMEOUT(pair, slow, 120)
 {
 	struct sluice_info info = { .size = sizeof(info) };
-	pid_t pid = answer(self->stage, SLOW, 5);
+	pid_t pid = answer(self->stage, SLOW, 1);
+	unsigned int i;
 
-	ask(_metadata, self, SLOW);
+	for (i = 0; i < SLOW; i++)
+		ask_once(_metadata, self, i);
+	ask_no_more(_metadata, self);
 	EXPECT_EQ(0, child_status(pid));
 	ASSERT_EQ(0, sluice_info(self->stage[1], &info));
 	/* One for each answer; attach and detach wake, too. */
