@@ -5,7 +5,10 @@
 #define QUICK	2000u
 #define SLOW	40u
 #define BOUT	64u	/* the last answer of a bout is slow */
-#define BOUTS	20u
+#define BOUTS	400u
+
+/* The kind of a question: how it is to be answered. */
+enum { ANSWER_QUICKLY, ANSWER_SLOWLY, ANSWER_LAST };
 
 FIXTURE(pair)
 {
@@ -33,17 +36,14 @@ FIXTURE_TEARDOWN(pair)
 	EXPECT_EQ(0, sluice_destroy(self->stage[1], 0, 0));
 }
 
-/*
- * A child that answers @n messages, each @every'th (0: none) after 5 ms; then it goes on to wait
- * without its outlet.
- */
-static pid_t answer(char stage[2][SLUICE_NAME_MAX], unsigned int n, unsigned int every)
+/* A child that answers until it is told to stop; then it goes on to wait without its outlet. */
+static pid_t answer(char stage[2][SLUICE_NAME_MAX])
 {
 	pid_t pid = fork();
 	struct sluice_ctx *ctx;
 	struct sluice_ep *out, *in;
 	struct sluice_msg m;
-	unsigned int i;
+	bool last = false;
 
 	if (pid)
 		return pid;
@@ -51,11 +51,12 @@ static pid_t answer(char stage[2][SLUICE_NAME_MAX], unsigned int n, unsigned int
 	CHILD_EXPECT(!sluice_attach(ctx, stage[0], SLUICE_CONSUMER, 0, &in));
 	CHILD_EXPECT(!sluice_attach(ctx, stage[1], SLUICE_PRODUCER, 0, &out));
 	sluice_defer_kicks(ctx, true);
-	for (i = 0; i < n; i++) {
+	while (!last) {
 		struct sluice_msg reply = text("answer");
 
 		CHILD_EXPECT(!sluice_claim(in, &m, SLUICE_FOREVER));
-		if (every && i % every == every - 1)
+		last = m.kind == ANSWER_LAST;
+		if (m.kind == ANSWER_SLOWLY)
 			sleep_ms(5);
 		reply.counter = m.counter;
 		CHILD_EXPECT(!sluice_send(out, &reply, SLUICE_FOREVER));
@@ -71,23 +72,29 @@ static pid_t answer(char stage[2][SLUICE_NAME_MAX], unsigned int n, unsigned int
 	_exit(0);
 }
 
-static void ask_once(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self, uint64_t counter)
+/* How often the answer's reader slept. */
+static uint64_t ask(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self, uint16_t kind)
 {
+	const struct sluice_counters *mine = sluice_counters(self->in);
 	struct sluice_msg m = text("question"), reply;
+	uint64_t sleeps = mine->sleeps;
 
-	m.counter = counter;
+	m.kind = kind;
+	m.counter = mine->messages;
 	ASSERT_EQ(0, sluice_send(self->out, &m, SLUICE_FOREVER));
 	ASSERT_EQ(0, sluice_claim(self->in, &reply, 60 * SECOND))
-		TH_LOG("answer %llu: %s", (unsigned long long)counter, sluice_error());
-	ASSERT_EQ(counter, reply.counter);
+		TH_LOG("answer %llu: %s", (unsigned long long)m.counter, sluice_error());
+	ASSERT_EQ(m.counter, reply.counter);
 	ASSERT_EQ(0, sluice_ack(self->in, &reply));
+	return mine->sleeps - sleeps;
 }
 
-/* One more question, for when the child has no outlet any more. */
+/* The last question, and one more for when the child has no outlet any more. */
 static void ask_no_more(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *self)
 {
 	struct sluice_msg m = text("question");
 
+	ask(_metadata, self, ANSWER_LAST);
 	ASSERT_EQ(0, sluice_flush(self->ctx));
 	sleep_ms(50);
 	ASSERT_EQ(0, sluice_send(self->out, &m, SLUICE_FOREVER));
@@ -96,11 +103,11 @@ static void ask_no_more(struct __test_metadata *_metadata, FIXTURE_DATA(pair) *s
 
 TEST_F_TIMEOUT(pair, quick, 120)
 {
-	pid_t pid = answer(self->stage, QUICK, 0);
+	pid_t pid = answer(self->stage);
 	unsigned int i;
 
 	for (i = 0; i < QUICK; i++)
-		ask_once(_metadata, self, i);
+		ask(_metadata, self, ANSWER_QUICKLY);
 	ask_no_more(_metadata, self);
 	EXPECT_EQ(0, child_status(pid));
 }
@@ -108,36 +115,34 @@ TEST_F_TIMEOUT(pair, quick, 120)
 /* After quick ones, the reader of a slow answer is woken before it: it has to sleep twice. */
 TEST_F_TIMEOUT(pair, before_the_answer, 120)
 {
-	const struct sluice_counters *mine = sluice_counters(self->in);
-	pid_t pid = answer(self->stage, BOUTS * BOUT, BOUT);
-	unsigned int i, early = 0;
+	pid_t pid = answer(self->stage);
+	bool early = false;
+	unsigned int i;
 
-	for (i = 0; i < BOUTS * BOUT; i++) {
-		uint64_t sleeps = mine->sleeps;
+	for (i = 0; i < BOUTS * BOUT && !early; i++) {
+		bool slow = i % BOUT == BOUT - 1;
+		uint64_t sleeps = ask(_metadata, self, slow ? ANSWER_SLOWLY : ANSWER_QUICKLY);
 
-		ask_once(_metadata, self, i);
-		if (i % BOUT == BOUT - 1)
-			early += mine->sleeps - sleeps > 1;
+		early = slow && sleeps > 1;
 	}
+	EXPECT_TRUE(early);
 	ask_no_more(_metadata, self);
 	EXPECT_EQ(0, child_status(pid));
-	TH_LOG("%u of %u readers were woken early", early, BOUTS);
-	EXPECT_GT(early, 0);
 }
 
 TEST_F_TIMEOUT(pair, slow, 120)
 {
 	struct sluice_info info = { .size = sizeof(info) };
-	pid_t pid = answer(self->stage, SLOW, 1);
+	pid_t pid = answer(self->stage);
 	unsigned int i;
 
 	for (i = 0; i < SLOW; i++)
-		ask_once(_metadata, self, i);
+		ask(_metadata, self, ANSWER_SLOWLY);
 	ask_no_more(_metadata, self);
 	EXPECT_EQ(0, child_status(pid));
 	ASSERT_EQ(0, sluice_info(self->stage[1], &info));
 	/* One for each answer; attach and detach wake, too. */
-	EXPECT_LE(info.wakes, SLOW + 5);
+	EXPECT_LE(info.wakes, SLOW + 6);
 }
 
 TEST_HARNESS_MAIN
