@@ -153,7 +153,6 @@ static int sl_repair_slot(struct sl_repair *r, u32 index)
 	if (!page)
 		return -ENOMEM;
 	slot = page + offset_in_page(at);
-	sl_queue_lost(s, index);
 	WRITE_ONCE(slot->word, slot_free(next));
 	r->found->slots_reset++;
 	return 0;

@@ -142,8 +142,6 @@ struct sl_stage *sl_stage_after(u64 *cookie)
 	unsigned long index = *cookie;
 	struct sl_stage *s;
 
-	if (*cookie > SL_MINORS)
-		return NULL;
 	mutex_lock(&sl_stages_lock);
 	s = xa_find_after(&sl_stages, &index, SL_MINORS, XA_PRESENT);
 	if (s) {

@@ -290,7 +290,8 @@ static int op_trespass(struct lane *l)
 	if (l->w->root)
 		return -EINVAL;
 	fd = open("/dev/sluice/" CALM, O_RDWR);
-	if (fd >= 0 || errno != EACCES)
+	/* with its table of descriptors full it is not asked */
+	if (fd >= 0 || (errno != EACCES && errno != EMFILE))
 		broken("opening the calm stage as somebody else: %d, errno %d", fd, errno);
 	if (!ioctl(FD_CONTROL, SLUICE_IOC_DESTROY, &d) || errno != EPERM)
 		broken("destroying the calm stage as somebody else: errno %d", errno);

@@ -63,6 +63,7 @@ TEST_F(both, bad_arguments)
 	EXPECT_REFUSED(-EFAULT, (s.addr = 8, s.len = 4096));
 	EXPECT_REFUSED(-EINVAL, (s.flags |= SLUICE_SEND_BUFFER, s.buf = 2));
 	EXPECT_REFUSED(-EINVAL, (s.flags |= SLUICE_SEND_BUFFER, s.buf = SLUICE_NO_BUFFER));
+	EXPECT_REFUSED(-EMSGSIZE, (s.flags |= SLUICE_SEND_BUFFER, s.buf = 0, s.len = 4097));
 	EXPECT_REFUSED(-EBADF, (s.flags |= SLUICE_SEND_BUFFER, s.buf = 0));
 	EXPECT_EQ(-EINVAL, send_ioctl(fd, send_text("", SLUICE_SEND_ACCEPT | SLUICE_SEND_TRACK)));
 	EXPECT_EQ(-EBADF, send_ioctl(fd, send_text("", SLUICE_SEND_TRACK)));
