@@ -73,7 +73,8 @@ static bool take(struct sluice_ep *ep, struct sluice_slot *slot, u64 token, stru
 	u64 ticket = ep->ticket;
 
 	ep->ticket = ticket_add(ticket, 1, ep->order);
-	__builtin_prefetch(slot_at(ep, ep->ticket), 1);
+	/* Not to be written: who has to fill it may not have done so yet, and would lose it again. */
+	__builtin_prefetch(slot_at(ep, ep->ticket));
 	if (unlikely(!good)) {
 		nack(ep, ticket, token, EBADMSG, 0, SLUICE_NACK_DEAD);
 		return false;
@@ -107,6 +108,9 @@ static int walk(struct sluice_ep *ep, struct sluice_msg *msg)
 		case LOOK_CLAIM:
 			if (!msg)
 				return 0;
+			/* On its way while the line of the word becomes ours. */
+			if (has_second_line(__atomic_load_n(&slot->len, __ATOMIC_RELAXED)))
+				__builtin_prefetch((const char *)slot + SECOND_LINE);
 			if (slot_claim(&slot->word, lap, ep->id, &token) == SLOT_OK) {
 				if (take(ep, slot, token, msg))
 					return 0;

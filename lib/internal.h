@@ -146,6 +146,8 @@ struct send_list {
 	struct send_op		**tail;
 };
 
+#define SECOND_LINE	64u	/* of a slot: bytes from its beginning */
+
 /**
  * struct early - whether to wake the reader of an answer before the answer is there (early.c)
  * @ep:		where the last answer went
@@ -303,6 +305,25 @@ int __sluice_claim_peek(struct sluice_ep *ep);
 static inline struct sluice_slot *slot_at(const struct sluice_ep *ep, u64 ticket)
 {
 	return &ep->slots[ticket_index(ticket, ep->order)];
+}
+
+/*
+ * Into this core's cache, to be changed there. The builtin asks for a read only, as long as the
+ * compiler may not take for granted what each x86-64 processor runs, or skips.
+ */
+static inline void prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m" (*(const char *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
+/* Does a message with @len bytes in its slot fill the slot's second line, too? */
+static inline bool has_second_line(u32 len)
+{
+	return len > SECOND_LINE - offsetof(struct sluice_slot, data);
 }
 
 static inline u64 *buffer_word(const struct sluice_ep *ep, u32 index)

@@ -304,7 +304,11 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 	}
 	count(&ep->count->messages, 1);
 	count(&ep->count->bytes, out->len);
-	__builtin_prefetch(slot_at(ep, ticket_add(t, 1, ep->order)), 1);
+	/* The next one will be like this one. */
+	slot = slot_at(ep, ticket_add(t, 1, ep->order));
+	prefetch_write(slot);
+	if (out->data && has_second_line(out->len))
+		prefetch_write((const char *)slot + SECOND_LINE);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "internal.h"
 
 #define PROBE_EVERY	16	/* waits between two spins that are not expected to pay */
+#define EAGER_LOOKS	256	/* without a pause, which may last as long as a message takes */
 #define LOOKS_PER_CHECK	16	/* looks at the word between two looks at the clock */
 /*
  * A context that never sleeps yields so rarely because the call may take longer (100 us in
@@ -139,7 +140,8 @@ static int spin(struct sluice_ep *ep, try_fn attempt, void *arg, u64 start, u64 
 
 		if (ret != -EAGAIN)
 			return ret;
-		cpu_relax();
+		if (looks > EAGER_LOOKS)
+			cpu_relax();
 		if (looks % LOOKS_PER_CHECK)
 			continue;
 		if (interrupted(ctx))
@@ -203,7 +205,7 @@ int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u6
 		count(&ep->count->spins, 1);
 		ret = spin(ep, attempt, arg, start, deadline);
 		if (ret != -EAGAIN) {
-			if (!ret)
+			if (!ret && !(ep->ctx->flags & SLUICE_CTX_SPIN))
 				learn(ep, __sluice_now() - start, true);
 			return ret;
 		}
