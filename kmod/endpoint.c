@@ -46,7 +46,8 @@ static void sl_count_members(struct sl_stage *s, u32 role, int n)
 	else
 		s->consumers += n;
 	WRITE_ONCE(s->hints->producers, s->producers);
-	WRITE_ONCE(s->hints->consumers, s->consumers);
+	if (role == SLUICE_CONSUMER)
+		sl_policy_members(s);
 }
 
 /* A sole producer's claim on the ring ends with its last mapping anywhere (P20). */

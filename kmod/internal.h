@@ -161,7 +161,7 @@ struct sl_stage {
 
 	/* geometry: written before the stage can be found, constant after that */
 	u32			nslots, order, nbufs, bufsize;
-	u32			policy, max_attempts, queue_max, dead_slots, flags;
+	u32			max_attempts, queue_max, dead_slots, flags;
 	u64			ack_timeout_ns, max_hold_ns, write_timeout_ns;
 	kuid_t			uid;
 	kgid_t			gid;
@@ -179,6 +179,7 @@ struct sl_stage {
 	u32			next_id;
 	DECLARE_BITMAP(indices, SLUICE_MAX_ENDPOINTS);
 	u32			producers, consumers;
+	u32			policy;		/* enum sluice_policy */
 	struct sl_endpoint	*sole;		/* until its last mapping is gone (P20) */
 	u64			tail;		/* the kernel's own idea of the tail hint */
 	u32			buffer_hint;
@@ -297,7 +298,7 @@ void sl_endpoint_evict(struct sl_endpoint *ep);
 /* A message on its way through the kernel. */
 struct sl_message {
 	u64	stream, counter, time;
-	u32	len, buf;
+	u32	len, buf, target;
 	u16	kind, flags;
 	u8	data[SLUICE_INLINE_MAX];
 };
@@ -309,6 +310,15 @@ void sl_ring_acked(struct sl_stage *s, u64 ticket, const struct sl_message *m);
 int sl_buffer_take(struct sl_stage *s, u32 owner, u32 *index);
 void sl_buffer_drop(struct sl_stage *s, u32 index, u32 owner);
 void sl_ring_find_tail(struct sl_stage *s);
+
+/* ------------------------------------------------------------- policy.c --- */
+
+void sl_policy_members(struct sl_stage *s);
+int sl_policy_set(const struct sluice_set_policy *p);
+bool sl_policy_mine(struct sl_stage *s, const struct sl_endpoint *ep,
+		    const struct sluice_slot *slot, u64 ticket, u64 word);
+bool sl_policy_overdue(struct sl_stage *s, u64 ticket);
+void sl_policy_tick(struct sl_stage *s);
 
 /* --------------------------------------------------------------- wait.c --- */
 

@@ -70,7 +70,7 @@ unsigned int sl_ioctl_base(unsigned int cmd)
 	static const unsigned int growing[] = {
 		SLUICE_IOC_FEATURES, SLUICE_IOC_CREATE, SLUICE_IOC_DESTROY, SLUICE_IOC_INFO,
 		SLUICE_IOC_NEXT, SLUICE_IOC_ENDPOINT, SLUICE_IOC_REPAIR, SLUICE_IOC_ATTACH,
-		SLUICE_IOC_SEND,
+		SLUICE_IOC_SEND, SLUICE_IOC_POLICY,
 	};
 	unsigned int i;
 
@@ -118,6 +118,14 @@ static int sl_ioctl_repair(void __user *arg)
 	if (!err)
 		err = sl_stage_repair(&r);
 	return err ?: sl_copy_back(arg, &r, sizeof(r), r.size);
+}
+
+static int sl_ioctl_policy(void __user *arg)
+{
+	struct sluice_set_policy p;
+	int err = sl_copy_struct(&p, sizeof(p), arg);
+
+	return err ?: sl_policy_set(&p);
 }
 
 static int sl_ioctl_info(void __user *arg, bool next)
@@ -169,6 +177,8 @@ static long sl_control_ioctl(struct file *file, unsigned int cmd, unsigned long 
 		return file->f_mode & FMODE_WRITE ? sl_ioctl_destroy(p) : -EACCES;
 	case SLUICE_IOC_REPAIR:
 		return file->f_mode & FMODE_WRITE ? sl_ioctl_repair(p) : -EACCES;
+	case SLUICE_IOC_POLICY:
+		return file->f_mode & FMODE_WRITE ? sl_ioctl_policy(p) : -EACCES;
 	case SLUICE_IOC_INFO:
 		return sl_ioctl_info(p, false);
 	case SLUICE_IOC_NEXT:
@@ -199,7 +209,7 @@ static int __init sluice_init(void)
 	int err;
 
 	BUILD_BUG_ON(sizeof(struct sluice_slot) != 128);
-	BUILD_BUG_ON(sizeof(struct sluice_hints) != 256);
+	BUILD_BUG_ON(sizeof(struct sluice_hints) != 4096);
 	BUILD_BUG_ON(sizeof(struct sluice_wait) != 16);
 	BUILD_BUG_ON(sizeof(struct sluice_send_cmd) != 16);
 	BUILD_BUG_ON(sizeof(struct sluice_kick) != 16);

@@ -237,7 +237,8 @@ static int sl_send_check(struct sl_endpoint *ep, const struct sluice_send *arg)
 {
 	struct sl_stage *s = ep->stage;
 
-	if (arg->flags & ~SLUICE_SEND_ALL || arg->reserved || arg->msg_flags & ~SLUICE_MSG_ALL)
+	if (arg->flags & ~SLUICE_SEND_ALL || arg->target >= SLOT_OWNER_KERNEL ||
+	    arg->msg_flags & ~SLUICE_MSG_ALL)
 		return -EINVAL;
 	if (ep->role != SLUICE_PRODUCER)
 		return -EBADF;
@@ -398,6 +399,7 @@ static struct sl_send *sl_send_alloc(struct sl_endpoint *ep, const struct sluice
 	e->m.len = arg->len;
 	e->m.buf = SLUICE_NO_BUFFER;
 	e->m.kind = arg->kind;
+	e->m.target = arg->target;
 	e->m.flags = arg->msg_flags & ~SLUICE_MSG_TELL;
 	if (!e->accept)
 		e->m.flags |= SLUICE_MSG_TELL;

@@ -433,10 +433,13 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 		sl_tick_writing(s, index, w, sh, t);
 		return;
 	case SLOT_READY:
-		if (slot_attempt(w) >= SLOT_ATTEMPT_LAST)
+		if (slot_attempt(w) >= SLOT_ATTEMPT_LAST) {
 			sl_tick_lie(s, index, w, t);
-		else
-			t->stuck |= before == w;
+			return;
+		}
+		t->stuck |= before == w;
+		if (s->policy && t->now - sh->since >= s->ack_timeout_ns)
+			t->changed |= sl_policy_overdue(s, ticket_of(slot_lap(w), index, s->order));
 		return;
 	case SLOT_CLAIMED:
 		sl_tick_claimed(s, index, w, sh, t);
@@ -473,6 +476,7 @@ void sl_tick(struct work_struct *work)
 	t.now = ktime_get_ns();
 	for (i = 0; sl_next_slot(s, &i); i++)
 		sl_tick_slot(s, i, sl_slot_word(s, i), &t);
+	sl_policy_tick(s);
 	sl_queue_pump(s);
 	sl_queue_check(s);
 	if (!SL_HAS_CANCEL)

@@ -142,7 +142,7 @@ void sl_ring_find_tail(struct sl_stage *s)
 
 static void sl_ring_fill(struct sluice_slot *slot, const struct sl_message *m)
 {
-	WRITE_ONCE(slot->mask, 0);
+	WRITE_ONCE(slot->target, m->target);
 	WRITE_ONCE(slot->stream, m->stream);
 	WRITE_ONCE(slot->counter, m->counter);
 	WRITE_ONCE(slot->time, m->time);
@@ -251,6 +251,10 @@ int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, u64 *ticket, u64 *
 		case LOOK_WAIT:
 			return -EAGAIN;
 		case LOOK_CLAIM:
+			if (!sl_policy_mine(s, ep, slot, ep->cursor, READ_ONCE(slot->word))) {
+				WRITE_ONCE(ep->cursor, ticket_add(ep->cursor, 1, s->order));
+				break;
+			}
 			if (slot_claim(&slot->word, lap, ep->id, token) != SLOT_OK)
 				break;	/* look at it again */
 			*ticket = ep->cursor;

@@ -178,7 +178,7 @@ static int sl_create_check(const struct sluice_create *c)
 
 	if (c->flags & ~SLUICE_CREATE_ALL || memchr_inv(c->reserved, 0, sizeof(c->reserved)))
 		return -EINVAL;
-	if (!sl_name_ok(c->name) || c->policy != SLUICE_POLICY_SHARED)
+	if (!sl_name_ok(c->name) || c->policy >= SLUICE_POLICY_COUNT)
 		return -EINVAL;
 	if (!is_power_of_2(c->nslots) || c->nslots < SLUICE_MIN_SLOTS ||
 	    c->nslots > SLUICE_MAX_SLOTS)
@@ -254,6 +254,7 @@ static int sl_stage_hints(struct sl_stage *s)
 	h->buffers_offset = s->buffers_offset;
 	h->slots_offset = s->slots_offset;
 	h->policy = s->policy;
+	h->overdue = ticket_mask(s->order);	/* the ticket before the first */
 	h->generation = 1;
 	s->hints = h;
 	return 0;

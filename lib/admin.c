@@ -198,6 +198,25 @@ int sluice_repair(const char *name, struct sluice_repair *found)
 	}
 }
 
+int sluice_set_policy(const char *name, enum sluice_policy policy)
+{
+	struct sluice_set_policy p = { .size = sizeof(p), .policy = policy };
+	int ret = copy_name(p.name, name);
+
+	if (ret)
+		return ret;
+	ret = control(O_RDWR, SLUICE_IOC_POLICY, &p);
+	switch (ret) {
+	case -EINVAL:
+		return __sluice_err(ret, "stage '%s': there is no policy %d", name, (int)policy);
+	case -EPERM:
+		return __sluice_err(ret, "stage '%s': only its owner and root may change its policy",
+				    name);
+	default:
+		return no_such_stage(ret, name);
+	}
+}
+
 int sluice_info(const char *name, struct sluice_info *info)
 {
 	int ret;

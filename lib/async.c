@@ -247,7 +247,7 @@ void __sluice_send_exit(struct sluice_ctx *ctx)
 
 /* ------------------------------------------------------------------ send --- */
 
-static void fill_arg(struct send_op *op, const struct outgoing *out)
+static void fill_arg(struct sluice_ep *ep, struct send_op *op, const struct outgoing *out)
 {
 	struct sluice_send *s = &op->arg;
 
@@ -259,6 +259,7 @@ static void fill_arg(struct send_op *op, const struct outgoing *out)
 	s->buf = out->buffer;
 	s->kind = out->kind;
 	s->msg_flags = out->flags;
+	s->target = ep->policy ? __sluice_choose(ep, out->stream) : 0;
 	if (out->buffer != SLUICE_NO_BUFFER) {
 		s->flags |= SLUICE_SEND_BUFFER;
 	} else if (out->len) {
@@ -345,7 +346,7 @@ static int send_kept(struct sluice_ep *ep, struct send_op *op, struct outgoing *
 
 	if (ret)
 		return ret;
-	fill_arg(op, out);
+	fill_arg(ep, op, out);
 	ret = submit(ep, op);
 	if (ret)
 		return ret;

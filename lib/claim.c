@@ -14,6 +14,7 @@ static inline void look_back(struct sluice_ep *ep)
 	if (likely(generation == ep->generation))
 		return;
 	ep->generation = generation;
+	look_at_members(ep);
 	/* Something behind the cursor may be READY again; older than a lap nothing can be. */
 	if (ticket_diff(ep->ticket, ep->high, ep->order) > 0)
 		ep->high = ep->ticket;
@@ -106,6 +107,10 @@ static int walk(struct sluice_ep *ep, struct sluice_msg *msg)
 		case LOOK_WAIT:
 			return -EAGAIN;
 		case LOOK_CLAIM:
+			if (unlikely(ep->policy) && !__sluice_mine(ep, slot, word)) {
+				ep->ticket = ticket_add(ep->ticket, 1, ep->order);
+				break;
+			}
 			if (!msg)
 				return 0;
 			/* On its way while the line of the word becomes ours. */

@@ -73,6 +73,9 @@ enum { PARK_MAIN, PARK_BUFFER, PARKS };
  * @buffer_hint: where the scan for a free buffer begins
  * @recent:	buffers taken lately, the last one first
  * @nrecent:	how many
+ * @policy:	of the stage, with consumers to choose from; else SLUICE_POLICY_SHARED
+ * @membership:	of the hints, when @policy and @choices were read
+ * @choices:	the stage's consumers (policy.c), NULL if there never was a policy
  * @reserved:	sole producer: between sluice_reserve() and sluice_publish()
  * @published_at: ticks of the last publish
  * @expect_ns:	how long waits take, on average; decides whether spinning pays
@@ -99,6 +102,9 @@ struct sluice_ep {
 	u32			buffer_hint;
 	u32			recent[RECENT_BUFFERS];
 	u32			nrecent;
+	u32			policy;
+	u32			membership;
+	struct choices		*choices;
 	bool			sole;
 	bool			reserved;
 
@@ -300,6 +306,12 @@ void __sluice_look_ready(struct sluice_ep *ep);
 void __sluice_look_room(struct sluice_ep *ep);
 int __sluice_claim_peek(struct sluice_ep *ep);
 
+/* ------------------------------------------------------------ policy.c --- */
+
+void __sluice_members_changed(struct sluice_ep *ep);
+u32 __sluice_choose(struct sluice_ep *ep, u64 stream);
+bool __sluice_mine(struct sluice_ep *ep, const struct sluice_slot *slot, u64 word);
+
 /* -------------------------------------------------------------- inline --- */
 
 static inline struct sluice_slot *slot_at(const struct sluice_ep *ep, u64 ticket)
@@ -334,6 +346,13 @@ static inline u64 *buffer_word(const struct sluice_ep *ep, u32 index)
 static inline u32 hint(const u32 *p)
 {
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+/* Who lives and what the policy is, if that has changed. */
+static inline void look_at_members(struct sluice_ep *ep)
+{
+	if (unlikely(hint(&ep->hints->membership) != ep->membership))
+		__sluice_members_changed(ep);
 }
 
 /* Counters have one writer, this endpoint; readers see whole words. */

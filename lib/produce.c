@@ -245,6 +245,7 @@ int __sluice_outgoing(struct sluice_ep *ep, const struct sluice_msg *msg, struct
 		ret = check_outgoing(ep, msg);
 	if (unlikely(ret))
 		return ret;
+	look_at_members(ep);
 	out->stream = msg->stream;
 	out->counter = msg->counter;
 	out->len = msg->len;
@@ -285,6 +286,7 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 		return __sluice_err(-EINVAL, "stage '%s': buffer %u is not held by this endpoint",
 				    ep->name, out->buffer);
 	}
+	slot->target = unlikely(ep->policy) ? __sluice_choose(ep, out->stream) : 0;
 	slot->stream = out->stream;
 	slot->counter = out->counter;
 	slot->time = ep->published_at = sluice_ticks();
@@ -418,6 +420,7 @@ static int post_queued(struct sluice_ep *ep, const struct outgoing *out)
 		.buf = out->buffer,
 		.kind = out->kind,
 		.msg_flags = out->flags,
+		.target = ep->policy ? __sluice_choose(ep, out->stream) : 0,
 	};
 	int ret;
 
@@ -520,6 +523,7 @@ int sluice_publish(struct sluice_ep *ep, struct sluice_msg *msg)
 	if (ep->sole && !ep->reserved)
 		return __sluice_err(-EINVAL, "stage '%s': nothing is reserved", ep->name);
 	ep->reserved = false;
+	look_at_members(ep);
 	ret = __sluice_publish_at(ep, &out, msg->ticket);
 	if (ret)
 		return ret;

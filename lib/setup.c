@@ -314,6 +314,7 @@ static int open_and_attach(struct sluice_ep *ep, unsigned int flags)
 	ep->high = ep->ticket;
 	ep->buffer_hint = ep->nbufs ? ep->nbufs - 1 : 0;
 	ep->generation = __atomic_load_n(&ep->hints->generation, __ATOMIC_ACQUIRE);
+	__sluice_members_changed(ep);
 	return 0;
 }
 
@@ -366,6 +367,7 @@ void __sluice_ep_put_zombie(struct sluice_ep *ep)
 	if (!ep->detached || ep->commands)
 		return;
 	unlink_ep(&ep->ctx->zombies, ep);
+	free(ep->choices);
 	free(ep->sending);
 	free(ep);
 }

@@ -33,13 +33,14 @@
 #define SLUICE_F_CANCEL		(1ull << 1)	/* parked commands are cancelable */
 #define SLUICE_F_DEAD_LETTERS	(1ull << 2)
 #define SLUICE_F_SOLE_PRODUCER	(1ull << 3)
-#define SLUICE_F_ALL		(SLUICE_F_URING | SLUICE_F_CANCEL | \
-				 SLUICE_F_DEAD_LETTERS | SLUICE_F_SOLE_PRODUCER)
+#define SLUICE_F_POLICY		(1ull << 4)	/* others than SLUICE_POLICY_SHARED */
+#define SLUICE_F_ALL		(SLUICE_F_URING | SLUICE_F_CANCEL | SLUICE_F_DEAD_LETTERS | \
+				 SLUICE_F_SOLE_PRODUCER | SLUICE_F_POLICY)
 
 /**
  * struct sluice_slot - one message in the ring, a pair of cache lines
  * @word:	who owns the slot, see slot.h; the only word that decides
- * @mask:	broadcast: consumers that still owe an ACK (0 in a unicast ring)
+ * @target:	in a stage with a policy: id of the consumer that it is for, 0 = anybody
  * @stream:	request or session the message belongs to
  * @counter:	position of the message in its stream
  * @time:	when it was published, in ticks of the publisher's cycle counter
@@ -51,7 +52,7 @@
  */
 struct sluice_slot {
 	__u64	word;
-	__u64	mask;
+	__u64	target;
 	__u64	stream;
 	__u64	counter;
 	__u64	time;
@@ -86,6 +87,15 @@ struct sluice_slot {
 #define SLUICE_CLOSED_GONE	(1u << 1)	/* destroyed: so does everybody */
 
 /**
+ * struct sluice_member - a consumer that lives
+ * @index:	of its counters in the control region
+ */
+struct sluice_member {
+	__u32	id;
+	__u32	index;
+};
+
+/**
  * struct sluice_hints - the read-only page
  *
  * One cache line per reader's interest, so that a change of one does not cost
@@ -103,14 +113,15 @@ struct sluice_hints {
 	__u64	features;
 	__u32	buffers_offset;		/* of the buffer words, in the control region */
 	__u32	slots_offset;		/* of slot 0, in the control region */
-	__u32	policy;			/* SLUICE_POLICY_* */
+	__u32	policy;			/* enum sluice_policy; may change, with @membership */
 	__u32	pad0;
 	__u64	pad1;
 	__u64	pad2;
 	/* a producer looks here after publish and discard */
 	__u32	ready_sleepers;		/* who waits for something to claim */
 	__u32	closed;			/* SLUICE_CLOSED_* */
-	__u32	pad3[14];
+	__u32	membership;		/* changed: @policy or @members did; odd: they do now */
+	__u32	pad3[13];
 	/* a consumer looks here after ack; a producer before it publishes */
 	__u32	room_sleepers;		/* who waits for a slot or a buffer */
 	__u32	queued;			/* messages in the kernel's queue (rule P30) */
@@ -121,7 +132,11 @@ struct sluice_hints {
 	__u32	generation;		/* changed: go back one lap and walk again */
 	__u32	consumers;		/* attached */
 	__u32	producers;		/* attached */
-	__u32	pad5[13];
+	__u32	pad5;
+	__u64	overdue;		/* up to this ticket nothing is kept for anybody */
+	__u64	pad6[5];
+	__u64	pad7[224];
+	struct sluice_member members[SLUICE_MAX_ENDPOINTS];	/* @consumers of them, by id */
 };
 
 /**
@@ -160,8 +175,14 @@ struct sluice_control {
 
 /* ------------------------------------------------ /dev/sluice/control --- */
 
+/* Whom a message is for. Producers choose; see the library's sluice_set_policy(). */
 enum sluice_policy {
-	SLUICE_POLICY_SHARED	= 0,	/* whoever is idle claims */
+	SLUICE_POLICY_SHARED		= 0,	/* whoever is idle claims */
+	SLUICE_POLICY_ROUND_ROBIN	= 1,	/* one after the other */
+	SLUICE_POLICY_LEAST_OUTSTANDING	= 2,	/* who has the fewest that are not acknowledged */
+	SLUICE_POLICY_WEIGHTED		= 3,	/* in proportion to the measured service rate */
+	SLUICE_POLICY_AFFINITY		= 4,	/* a stream stays with one consumer */
+	SLUICE_POLICY_COUNT
 };
 
 /* struct sluice_create.flags */
@@ -311,6 +332,18 @@ struct sluice_repair {
 	__u32	reserved[5];
 };
 
+/**
+ * struct sluice_set_policy - SLUICE_IOC_POLICY: from now on, without a loss
+ * @policy:	enum sluice_policy
+ */
+struct sluice_set_policy {
+	__u32	size;
+	__u32	flags;			/* 0 */
+	char	name[SLUICE_NAME_MAX];
+	__u32	policy;
+	__u32	reserved[3];
+};
+
 struct sluice_features {
 	__u32	size;
 	__u32	abi_version;
@@ -326,6 +359,7 @@ struct sluice_features {
 #define SLUICE_IOC_NEXT		_IOWR(SLUICE_IOC_MAGIC, 0x04, struct sluice_info)
 #define SLUICE_IOC_ENDPOINT	_IOWR(SLUICE_IOC_MAGIC, 0x05, struct sluice_endpoint_info)
 #define SLUICE_IOC_REPAIR	_IOWR(SLUICE_IOC_MAGIC, 0x06, struct sluice_repair)
+#define SLUICE_IOC_POLICY	_IOW(SLUICE_IOC_MAGIC, 0x07, struct sluice_set_policy)
 
 /* ------------------------------------------------ /dev/sluice/<stage> --- */
 
@@ -405,6 +439,7 @@ struct sluice_wait_ioctl {
  * @addr:	payload in the caller's memory (without SLUICE_SEND_BUFFER)
  * @len:	bytes; at most SLUICE_INLINE_MAX or the stage's buffer size
  * @buf:	with SLUICE_SEND_BUFFER: given over at acceptance
+ * @target:	in a stage with a policy: the consumer that it is for, 0 = anybody
  * @ticket:	with SLUICE_SEND_TRACK: in
  *
  * Published in submission order. Completes with the low 31 bits of the ticket
@@ -424,7 +459,7 @@ struct sluice_send {
 	__u32	buf;
 	__u16	kind;
 	__u16	msg_flags;
-	__u32	reserved;
+	__u32	target;
 	__u64	ticket;
 };
 

@@ -69,7 +69,7 @@ static void scribble_slot(struct rng *r, struct sluice_slot *slot)
 		break;
 	case 2:
 		slot->flags = (uint16_t)rng_next(r);
-		slot->mask = rng_next(r);
+		slot->target = rng_next(r);
 		break;
 	case 3:
 		slot->word = rng_edge(r);

@@ -359,7 +359,7 @@ static inline void end_fill(struct end *e, u64 ticket, const void *data, u32 len
 {
 	struct sluice_slot *slot = end_slot(e, ticket);
 
-	slot->mask = 0;
+	slot->target = 0;
 	slot->stream = 7;
 	slot->counter = ticket;
 	slot->time = 1;

@@ -128,7 +128,7 @@ TEST_F(both, impossible_messages)
 	close(fd);
 }
 
-/* Flags, kind and mask are the application's: nothing follows from them. */
+/* Flags, kind and target are the application's: nothing follows from them. */
 TEST_F(both, strange_but_harmless)
 {
 	struct end *out = &self->r.out;
@@ -138,7 +138,7 @@ TEST_F(both, strange_but_harmless)
 	end_fill(out, t, "x", 1, SLUICE_NO_BUFFER);
 	end_slot(out, t)->flags = 0xffff;
 	end_slot(out, t)->kind = 0xffff;
-	end_slot(out, t)->mask = ~0ull;
+	end_slot(out, t)->target = ~0ull;
 	ASSERT_EQ(0, end_publish(out, t));
 	EXPECT_EQ(0, end_take_text(&self->r.in, "x"));
 	EXPECT_STATE("t", BOTH);

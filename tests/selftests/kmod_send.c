@@ -54,7 +54,7 @@ TEST_F(both, bad_arguments)
 } while (0)
 	EXPECT_REFUSED(-EINVAL, s.flags |= 8);
 	EXPECT_REFUSED(-EINVAL, s.flags |= 0x80000000u);
-	EXPECT_REFUSED(-EINVAL, s.reserved = 1);
+	EXPECT_REFUSED(-EINVAL, s.target = 0xffff);
 	EXPECT_REFUSED(-EINVAL, s.msg_flags = 8);
 	EXPECT_REFUSED(-EINVAL, s.size = 4);
 	EXPECT_REFUSED(-EMSGSIZE, s.len = 4097);

@@ -327,6 +327,18 @@ int sluice_destroy(const char *name, unsigned int drain_ms, unsigned int flags);
  */
 int sluice_repair(const char *name, struct sluice_repair *found);
 
+/**
+ * sluice_set_policy() - whom later messages are for; those in the ring keep their consumer
+ *
+ * Nothing is lost or sent twice. What a consumer has failed at once, what it does not take for
+ * ack_timeout and what is for one who died is given to others under every policy.
+ * Return: 0, -EINVAL, -ENOENT, -EPERM (not the owner's).
+ */
+int sluice_set_policy(const char *name, enum sluice_policy policy);
+/** sluice_policy_name() - "shared", "round-robin", …; sluice_policy_by_name() - back, or -EINVAL */
+const char *sluice_policy_name(unsigned int policy);
+int sluice_policy_by_name(const char *name);
+
 /** sluice_info() - one stage by name */
 int sluice_info(const char *name, struct sluice_info *info);
 
