@@ -143,6 +143,7 @@ void make_create(struct rng *r, uint32_t stage, struct sluice_create *c)
 	static const uint32_t few[] = { 0, 1, 2, 3, 8, 254 };
 
 	*c = (struct sluice_create) {
+		.policy = rng_one_in(r, 3) ? rng_below(r, SLUICE_POLICY_COUNT) : 0,
 		.size = sizeof(*c), .nslots = RNG_PICK(r, slots), .nbufs = RNG_PICK(r, bufs),
 		.max_attempts = RNG_PICK(r, few), .ack_timeout_ms = RNG_PICK(r, times),
 		.max_hold_ms = rng_one_in(r, 2) ? 0 : RNG_PICK(r, times),
@@ -191,6 +192,7 @@ void make_send(struct lane *l, const struct fd_slot *f, struct sluice_send *s)
 		       rng_below(r, SLUICE_INLINE_MAX + 2),
 		.buf = rng_below(r, f->nbufs + 1), .kind = (uint16_t)rng_next(r),
 		.msg_flags = (uint16_t)rng_below(r, 8), .ticket = guess_ticket(l, f),
+		.target = rng_one_in(r, 2) ? rng_below(r, 16) : 0,
 	};
 	if (rng_one_in(r, 8))
 		s->flags = SLUICE_SEND_BUFFER | rng_below(r, 2);
@@ -324,6 +326,26 @@ static int op_destroy(struct lane *l)
 	if (rng_one_in(&l->rng, 16))
 		d.flags |= 1u << rng_below(&l->rng, 32);
 	return result_of(ioctl(FD_CONTROL, SLUICE_IOC_DESTROY, place(l, &d, sizeof(d))));
+}
+
+static int op_policy(struct lane *l)
+{
+	struct sluice_set_policy p = {
+		.size = some_size(&l->rng, sizeof(p)),
+		.policy = rng_below(&l->rng, SLUICE_POLICY_COUNT),
+	};
+
+	pick_stage_name(l, p.name);
+	spoil(&l->rng, &p, sizeof(p));
+	return result_of(ioctl(FD_CONTROL, SLUICE_IOC_POLICY, place(l, &p, sizeof(p))));
+}
+
+static int op_repair(struct lane *l)
+{
+	struct sluice_repair r = { .size = some_size(&l->rng, sizeof(r)) };
+
+	pick_stage_name(l, r.name);
+	return result_of(ioctl(FD_CONTROL, SLUICE_IOC_REPAIR, place(l, &r, sizeof(r))));
 }
 
 /* FEATURES, INFO, NEXT, ENDPOINT, or a command that does not exist. */
@@ -633,6 +655,8 @@ const struct op ops_command[] = {
 	{ "trespass", 2, false, op_trespass },
 	{ "create", 12, false, op_create },
 	{ "destroy", 4, true, op_destroy },
+	{ "policy", 8, false, op_policy },
+	{ "repair", 2, true, op_repair },
 	{ "look", 30, false, op_look },
 	{ "attach", 60, false, op_attach },
 	{ "wait", 30, true, op_wait },

@@ -20,7 +20,8 @@ static const struct argp_option create_options[] = {
 	{ "slots", 'n', "N", 0, "Messages in the ring, a power of two (256)", 0 },
 	{ "buffers", 'b', "N", 0, "Payload buffers (0: only messages of up to 76 bytes)", 0 },
 	{ "buffer-size", 's', "SIZE", 0, "Bytes of each buffer, such as 64K (64K)", 0 },
-	{ "policy", OPT_POLICY, "NAME", 0, "Who gets a message: shared (the default)", 0 },
+	{ "policy", OPT_POLICY, "NAME", 0, "Who gets a message: shared (the default), "
+	  "round-robin, least-outstanding, weighted, affinity", 0 },
 	{ "max-attempts", OPT_MAX_ATTEMPTS, "N", 0, "Failures before a message is dead (5)", 0 },
 	{ "ack-timeout", OPT_ACK_TIMEOUT, "TIME", 0, "A claim is taken back after it (30s)", 0 },
 	{ "max-hold", OPT_MAX_HOLD, "TIME", 0,
@@ -47,11 +48,11 @@ struct create_args {
 
 static uint32_t option_policy(struct argp_state *state, const char *text)
 {
-	for (uint32_t i = 0; ctl_policies[i]; i++)
-		if (!strcmp(text, ctl_policies[i]))
-			return i;
-	argp_error(state, "--policy: '%s' is unknown; this release has: shared", text);
-	return 0;
+	int policy = sluice_policy_by_name(text);
+
+	if (policy < 0)
+		argp_error(state, "--policy: %s", sluice_error());
+	return (uint32_t)policy;
 }
 
 static uint32_t option_owner(struct argp_state *state, const char *text)
@@ -327,4 +328,51 @@ int cmd_repair(const struct ctl_command *cmd, int argc, char **argv)
 	else
 		json_object_put(all);
 	return status;
+}
+
+/* ----------------------------------------------------------------- policy --- */
+
+static const struct argp_option policy_options[] = {
+	{ 0 }
+};
+
+struct policy_args {
+	const char *stage;
+	enum sluice_policy policy;
+};
+
+static error_t policy_parser(int key, char *arg, struct argp_state *state)
+{
+	struct policy_args *args = state->input;
+	int policy;
+
+	switch (key) {
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 1)
+			argp_error(state, "a stage and a policy, '%s' is too much", arg);
+		if (!state->arg_num) {
+			args->stage = arg;
+			return 0;
+		}
+		policy = sluice_policy_by_name(arg);
+		if (policy < 0)
+			argp_error(state, "%s", sluice_error());
+		args->policy = (enum sluice_policy)policy;
+		return 0;
+	case ARGP_KEY_END:
+		if (state->arg_num < 2)
+			argp_error(state, "which stage, and which policy?");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+int cmd_policy(const struct ctl_command *cmd, int argc, char **argv)
+{
+	struct policy_args args = { 0 };
+	int status = ctl_parse(cmd, policy_options, policy_parser, argc, argv, &args);
+	int err = status ? 0 : sluice_set_policy(args.stage, args.policy);
+
+	return err ? ctl_library_error(err) : status;
 }

@@ -9,7 +9,11 @@
 #include "sluicectl.h"
 
 const char *const ctl_policies[] = {
-	[SLUICE_POLICY_SHARED]	= "shared",
+	[SLUICE_POLICY_SHARED]			= "shared",
+	[SLUICE_POLICY_ROUND_ROBIN]		= "round-robin",
+	[SLUICE_POLICY_LEAST_OUTSTANDING]	= "least-outstanding",
+	[SLUICE_POLICY_WEIGHTED]		= "weighted",
+	[SLUICE_POLICY_AFFINITY]		= "affinity",
 	NULL
 };
 

@@ -25,6 +25,10 @@ static const struct ctl_command commands[] = {
 	{ "repair", NULL, cmd_repair, "NAME...",
 	  "Put stages back to work after a process wrote nonsense into them",
 	  "sluicectl repair decoder --json", true },
+	{ "policy", NULL, cmd_policy, "NAME POLICY",
+	  "Change whom the messages of a stage are for: shared, round-robin, least-outstanding, "
+	  "weighted, affinity",
+	  "sluicectl policy decoder affinity", true },
 	{ "list", "ls", cmd_list, "",
 	  "List the stages with their state",
 	  "sluicectl list --json | jq -r '.[] | select(.state == \"stalled\") | .name'", true },

@@ -51,7 +51,7 @@ struct ctl_command {
 	bool		control;
 };
 
-ctl_run_fn cmd_create, cmd_destroy, cmd_repair;
+ctl_run_fn cmd_create, cmd_destroy, cmd_repair, cmd_policy;
 ctl_run_fn cmd_list, cmd_show, cmd_stats, cmd_check;
 ctl_run_fn cmd_send, cmd_recv, cmd_dead;
 ctl_run_fn cmd_up, cmd_down;

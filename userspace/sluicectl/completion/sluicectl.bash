@@ -21,7 +21,9 @@ _sluicectl_options() {
 _sluicectl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} words=
-	local commands='create destroy repair list show stats check send recv dead up down run chat'
+	local commands='create destroy repair policy list show stats check send recv dead up down run chat'
+
+	local policies='shared round-robin least-outstanding weighted affinity'
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -32,10 +34,12 @@ _sluicectl() {
 		words=$(_sluicectl_pipelines)
 	else
 		case $command,$prev in
-		*,--policy) words=shared ;;
+		*,--policy) words=$policies ;;
 		recv,--format | recv,-f) words='raw line hex json' ;;
 		send,--file | send,-f | up,*) compopt -o default; return ;;
 		dead,dead) words='list show requeue drop' ;;
+		policy,policy) words=$(_sluicectl_stages) ;;
+		policy,*) words=$policies ;;
 		dead,* | destroy,* | repair,* | show,* | stats,* | check,* | send,send | recv,*)
 			words=$(_sluicectl_stages)
 			;;
