@@ -314,7 +314,7 @@ void sl_ring_find_tail(struct sl_stage *s);
 /* ------------------------------------------------------------- policy.c --- */
 
 void sl_policy_members(struct sl_stage *s);
-int sl_policy_set(const struct sluice_set_policy *p);
+void sl_policy_set(struct sl_stage *s, u32 policy);
 bool sl_policy_mine(struct sl_stage *s, const struct sl_endpoint *ep,
 		    const struct sluice_slot *slot, u64 ticket, u64 word);
 bool sl_policy_overdue(struct sl_stage *s, u64 ticket);

@@ -123,9 +123,28 @@ static int sl_ioctl_repair(void __user *arg)
 static int sl_ioctl_policy(void __user *arg)
 {
 	struct sluice_set_policy p;
+	struct sl_stage *s;
 	int err = sl_copy_struct(&p, sizeof(p), arg);
 
-	return err ?: sl_policy_set(&p);
+	if (err)
+		return err;
+	if (p.flags || memchr_inv(p.reserved, 0, sizeof(p.reserved)) ||
+	    p.policy >= SLUICE_POLICY_COUNT || strnlen(p.name, SLUICE_NAME_MAX) == SLUICE_NAME_MAX)
+		return -EINVAL;
+	s = sl_stage_by_name(p.name);
+	if (!s)
+		return -ENOENT;
+	err = sl_stage_may_manage(s);
+	if (!err) {
+		mutex_lock(&s->lock);
+		if (s->gone)
+			err = -ESHUTDOWN;
+		else
+			sl_policy_set(s, p.policy);
+		mutex_unlock(&s->lock);
+	}
+	sl_stage_put(s);
+	return err;
 }
 
 static int sl_ioctl_info(void __user *arg, bool next)

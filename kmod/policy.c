@@ -37,31 +37,13 @@ void sl_policy_members(struct sl_stage *s)
 	WRITE_ONCE(h->membership, h->membership + 1);
 }
 
-/** sl_policy_set() - SLUICE_IOC_POLICY: 0, -EINVAL, -ENOENT, -EPERM, -ESHUTDOWN */
-int sl_policy_set(const struct sluice_set_policy *p)
+/** sl_policy_set() - from now on; what is in the ring keeps its consumer */
+void sl_policy_set(struct sl_stage *s, u32 policy)
 {
-	struct sl_stage *s;
-	int err;
-
-	if (p->flags || memchr_inv(p->reserved, 0, sizeof(p->reserved)) ||
-	    p->policy >= SLUICE_POLICY_COUNT || strnlen(p->name, SLUICE_NAME_MAX) == SLUICE_NAME_MAX)
-		return -EINVAL;
-	s = sl_stage_by_name(p->name);
-	if (!s)
-		return -ENOENT;
-	err = sl_stage_may_manage(s);
-	if (!err) {
-		mutex_lock(&s->lock);
-		err = s->gone ? -ESHUTDOWN : 0;
-		if (!err) {
-			WRITE_ONCE(s->policy, p->policy);
-			sl_policy_members(s);
-			sl_generation(s);
-		}
-		mutex_unlock(&s->lock);
-	}
-	sl_stage_put(s);
-	return err;
+	lockdep_assert_held(&s->lock);
+	WRITE_ONCE(s->policy, policy);
+	sl_policy_members(s);
+	sl_generation(s);
 }
 
 /** sl_policy_mine() - may the kernel claim @ticket in the name of @ep? */
