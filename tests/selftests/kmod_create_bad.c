@@ -55,7 +55,7 @@ TEST(numbers_and_flags)
 {
 	EXPECT_REFUSED(-EINVAL, .flags = ~SLUICE_CREATE_ALL);
 	EXPECT_REFUSED(-EINVAL, .flags = 1u << 31);
-	EXPECT_REFUSED(-EINVAL, .policy = SLUICE_POLICY_SHARED + 1);
+	EXPECT_REFUSED(-EINVAL, .policy = SLUICE_POLICY_COUNT);
 	EXPECT_REFUSED(-EINVAL, .policy = 0xffffffffu);
 	EXPECT_REFUSED(-EINVAL, .max_attempts = SLUICE_MAX_ATTEMPTS + 1);
 	EXPECT_REFUSED(-EINVAL, .max_attempts = 0xffffffffu);

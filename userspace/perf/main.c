@@ -14,6 +14,7 @@ static const struct {
 	{ "latency", perf_latency_main, "round trips beside the cache line, pipes and sockets" },
 	{ "model", perf_model_main, "a language model in one process, without rings" },
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
+	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },
 	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
 };
 
