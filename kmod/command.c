@@ -172,6 +172,8 @@ static int sl_uring_wait(struct sl_endpoint *ep, struct io_uring_cmd *cmd, unsig
 		return -EAGAIN;
 	if (READ_ONCE(s->gone))
 		return -ESHUTDOWN;
+	if (!sl_may_park(ep))
+		return -EBUSY;
 	w = kzalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
 	if (!w)
 		return -ENOMEM;

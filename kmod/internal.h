@@ -186,8 +186,10 @@ struct sl_stage {
 	struct xarray		shadow;		/* slot page index -> struct sl_shadow[] */
 	struct list_head	queue;		/* struct sl_send, waiting for room */
 	struct list_head	sent;		/* struct sl_send, waiting for the ACK */
+	struct list_head	fills;		/* struct sl_fill */
 	u32			nqueue, nsent;
 	bool			closed;		/* no new messages */
+	u32			closers;	/* who drain it now */
 	bool			gone;		/* destroyed; memory stays for who has it open */
 	struct sl_stage		*dead;		/* dead-letter stage, or NULL */
 	bool			is_dead;	/* this is one */
@@ -260,6 +262,7 @@ struct sl_waiter {
  * @own_maps:	mappings in @mm: the endpoint lives as long as there are any (P24)
  * @all_maps:	mappings anywhere (MADV_DOFORK can copy them)
  * @mapped:	there was one
+ * @polled:	somebody has called poll(), or waits in an epoll
  * @mapping:	so that this endpoint alone can be unmapped (P26)
  * @lost:	wake-ups in vain since the wait began; under wait_lock
  * @waits_since: when it began, in jiffies
@@ -272,7 +275,7 @@ struct sl_endpoint {
 	struct pid		*pid;
 	char			comm[TASK_COMM_LEN];
 	u32			id, index, role, flags;
-	bool			attached, dead, mapped, evicted;
+	bool			attached, dead, mapped, evicted, polled;
 	u32			own_maps, all_maps;
 	u32			nwaiters;	/* of its on stage->sleepers; under wait_lock */
 	u32			lost[SL_TURNS];
@@ -304,12 +307,27 @@ struct sl_message {
 };
 
 int sl_ring_publish(struct sl_stage *s, struct sl_message *m, u32 buf_owner, u64 *ticket);
-int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, u64 *ticket, u64 *token);
+int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket,
+		  u64 *token);
 int sl_ring_message(struct sl_stage *s, u64 ticket, struct sl_message *m);
 void sl_ring_acked(struct sl_stage *s, u64 ticket, const struct sl_message *m);
 int sl_buffer_take(struct sl_stage *s, u32 owner, u32 *index);
 void sl_buffer_drop(struct sl_stage *s, u32 index, u32 owner);
 void sl_ring_find_tail(struct sl_stage *s);
+
+/* --------------------------------------------------------------- fill.c --- */
+
+/**
+ * struct sl_fill - a buffer that is being filled, on its stage's list
+ * @buf:	SLUICE_NO_BUFFER: none
+ */
+struct sl_fill {
+	struct list_head	list;
+	u32			buf;
+};
+
+int sl_fill(struct sl_endpoint *ep, struct sl_fill *f, const void __user *from, u32 len);
+void sl_fill_end(struct sl_stage *s, struct sl_fill *f, bool used);
 
 /* ------------------------------------------------------------- policy.c --- */
 
@@ -331,7 +349,9 @@ void sl_put_waiter(struct sl_waiter *w);
 bool sl_cancel_wait(struct sl_stage *s, struct io_uring_cmd *cmd);
 bool sl_parked_commands(struct sl_stage *s);
 bool sl_all_parked(struct sl_stage *s);
+bool sl_may_park(struct sl_endpoint *ep);
 bool sl_endpoint_parked(struct sl_endpoint *ep);
+bool sl_poll_again(struct sl_endpoint *ep, const struct sluice_wait *wait);
 bool sl_wait_over(struct sl_stage *s, const struct sl_waiter *waiter);
 int sl_wait(struct sl_endpoint *ep, const struct sluice_wait *wait, s64 timeout_ns);
 void sl_generation(struct sl_stage *s);

@@ -252,11 +252,10 @@ static int sl_send_check(struct sl_endpoint *ep, const struct sluice_send *arg)
 	return arg->len > max_t(u32, s->bufsize, SLUICE_INLINE_MAX) ? -EMSGSIZE : 0;
 }
 
-/* The payload, before anything is reserved (P28). A buffer is HELD by the endpoint afterwards. */
+/* The payload, before anything is reserved (P28). A buffer of the caller stays HELD, @f is QUEUED. */
 static int sl_send_payload(struct sl_endpoint *ep, const struct sluice_send *arg,
-			   struct sl_message *m)
+			   struct sl_message *m, struct sl_fill *f)
 {
-	struct sl_stage *s = ep->stage;
 	void __user *from = u64_to_user_ptr(arg->addr);
 	int err;
 
@@ -267,14 +266,8 @@ static int sl_send_payload(struct sl_endpoint *ep, const struct sluice_send *arg
 	}
 	if (arg->len <= SLUICE_INLINE_MAX)
 		return copy_from_user(m->data, from, arg->len) ? -EFAULT : 0;
-	err = sl_buffer_take(s, ep->id, &m->buf);
-	if (err)
-		return err;
-	err = sl_region_copy_in(&s->payload, (u64)m->buf * s->bufsize, from, arg->len);
-	if (err) {
-		sl_buffer_drop(s, m->buf, ep->id);
-		sl_kick(s, SLUICE_KICK_ROOM);
-	}
+	err = sl_fill(ep, f, from, arg->len);
+	m->buf = f->buf;
 	return err;
 }
 
@@ -286,8 +279,8 @@ static void sl_send_discard(struct sl_send *e)
 	kfree(e);
 }
 
-/* May it be accepted? On 0 its buffer is the kernel's. */
-static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m)
+/* May it be accepted? On 0 its buffer is the kernel's. @filled: it was before. */
+static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m, bool filled)
 {
 	struct sl_stage *s = ep->stage;
 	u64 *word;
@@ -301,7 +294,7 @@ static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m)
 	/* what is published holds a slot, but for what was acknowledged a moment ago */
 	if (s->nqueue >= s->queue_max || s->nqueue + s->nsent >= s->queue_max + s->nslots)
 		return -EAGAIN;
-	if (m->buf == SLUICE_NO_BUFFER)
+	if (m->buf == SLUICE_NO_BUFFER || filled)
 		return 0;
 	word = sl_buffer_word(s, m->buf, false);
 	return word && buf_queue(word, ep->id) == SLOT_OK ? 0 : -EBADF;
@@ -311,10 +304,10 @@ static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m)
  * Into the queue and, if there is room, the ring. Takes @e in any case.
  * 0 published, 1 queued, or why not.
  */
-static int sl_send_enqueue(struct sl_endpoint *ep, struct sl_send *e)
+static int sl_send_enqueue(struct sl_endpoint *ep, struct sl_send *e, bool filled)
 {
 	struct sl_stage *s = ep->stage;
-	int state = 1, err = sl_send_admit(ep, &e->m);
+	int state = 1, err = sl_send_admit(ep, &e->m, filled);
 
 	lockdep_assert_held(&s->lock);
 	if (err) {
@@ -341,10 +334,12 @@ static int sl_send_enqueue(struct sl_endpoint *ep, struct sl_send *e)
 static int sl_send_track(struct sl_endpoint *ep, struct sl_send *e, u64 ticket)
 {
 	struct sl_stage *s = ep->stage;
-	int err = s->sole != ep ? -EBADF : s->gone ? -ESHUTDOWN :
-		  s->nsent >= s->nslots ? -EAGAIN : 0;
+	int err;
 
 	lockdep_assert_held(&s->lock);
+	/* what is acknowledged does not count, although its kick may still be on its way */
+	sl_queue_check(s);
+	err = s->sole != ep ? -EBADF : s->gone ? -ESHUTDOWN : s->nsent >= s->nslots ? -EAGAIN : 0;
 	if (err) {
 		sl_send_discard(e);
 		return err;
@@ -419,22 +414,21 @@ int sl_send(struct sl_endpoint *ep, const struct sluice_send *arg, struct io_uri
 	bool track = arg->flags & SLUICE_SEND_TRACK;
 	DECLARE_COMPLETION_ONSTACK(done);
 	int err = sl_send_check(ep, arg), result = 0;
+	struct sl_fill fill = { .buf = SLUICE_NO_BUFFER };
 	struct sl_send *e;
 	bool accept;
-	u32 buf;
 
 	if (err)
 		return err;
 	e = sl_send_alloc(ep, arg, cmd);
 	if (!e)
 		return -ENOMEM;
-	err = track ? 0 : sl_send_payload(ep, arg, &e->m);
+	err = track ? 0 : sl_send_payload(ep, arg, &e->m, &fill);
 	if (err) {
 		kfree(e);
 		return err;
 	}
 	accept = e->accept;
-	buf = arg->flags & SLUICE_SEND_BUFFER ? SLUICE_NO_BUFFER : e->m.buf;
 	if (!cmd && !accept) {
 		e->waiter = &done;
 		e->result = &result;
@@ -445,13 +439,10 @@ int sl_send(struct sl_endpoint *ep, const struct sluice_send *arg, struct io_uri
 		io_uring_cmd_mark_cancelable(cmd, issue_flags);
 	}
 	mutex_lock(&s->lock);
-	err = track ? sl_send_track(ep, e, arg->ticket) : sl_send_enqueue(ep, e);
+	err = track ? sl_send_track(ep, e, arg->ticket) :
+		      sl_send_enqueue(ep, e, fill.buf != SLUICE_NO_BUFFER);
 	mutex_unlock(&s->lock);
-	/* a buffer that was taken for it and that the queue did not */
-	if (err < 0 && buf != SLUICE_NO_BUFFER) {
-		sl_buffer_drop(s, buf, ep->id);
-		sl_kick(s, SLUICE_KICK_ROOM);
-	}
+	sl_fill_end(s, &fill, err >= 0);
 	sl_tick_start(s);
 	if (err < 0 && cmd && !accept) {
 		/* Returned, it would stay on io_uring's list of cancelable commands. */

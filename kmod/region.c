@@ -15,7 +15,7 @@ static atomic_long_t sl_total_resident;
 
 void sl_region_init(struct sl_region *r, unsigned long npages, struct sl_stage *s)
 {
-	xa_init(&r->pages);
+	xa_init_flags(&r->pages, XA_FLAGS_ACCOUNT);
 	r->npages = npages;
 	r->resident = &s->resident;
 	r->user = s->user;

@@ -19,7 +19,7 @@
 /**
  * struct sl_repair - one repair
  * @tail:	T
- * @queued:	buffers that the kernel's queue refers to
+ * @queued:	buffers that the kernel has: in its queue, or filling them
  */
 struct sl_repair {
 	struct sl_stage		*s;
@@ -220,6 +220,7 @@ static int sl_repair_queued(struct sl_repair *r)
 {
 	struct sl_stage *s = r->s;
 	struct sl_send *e;
+	struct sl_fill *f;
 
 	r->queued = bitmap_zalloc(max(s->nbufs, 1u), GFP_KERNEL_ACCOUNT);
 	if (!r->queued)
@@ -227,6 +228,8 @@ static int sl_repair_queued(struct sl_repair *r)
 	list_for_each_entry(e, &s->queue, list)
 		if (e->m.buf != SLUICE_NO_BUFFER)
 			__set_bit(e->m.buf, r->queued);
+	list_for_each_entry(f, &s->fills, list)
+		__set_bit(f->buf, r->queued);
 	return 0;
 }
 

@@ -457,6 +457,9 @@ static bool sl_tick_may_stop(struct sl_stage *s, const struct sl_tick_state *t)
 	lockdep_assert_held(&s->lock);
 	if (t->busy || t->changed || s->nqueue || s->nsent)
 		return false;
+	/* whoever has a turn may be stopped, and nothing else takes it away */
+	if (READ_ONCE(s->hints->room_turn) || READ_ONCE(s->hints->buffer_turn))
+		return false;
 	if (!SL_HAS_CANCEL && sl_parked_commands(s))
 		return false;
 	return sl_all_parked(s);

@@ -227,12 +227,14 @@ reserved:
 
 /**
  * sl_ring_claim() - the next message for a reader without a mapping
- * Return: 0, -EAGAIN (nothing; ep->cursor and generation say what was seen).
+ * @room:	bytes that it can take; a longer message stays, unclaimed
+ *
+ * Return: 0, -EMSGSIZE, -EAGAIN (nothing; ep->cursor and generation say what was seen).
  */
-int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, u64 *ticket, u64 *token)
+int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket, u64 *token)
 {
 	u32 generation = READ_ONCE(s->hints->generation);
-	u32 tries;
+	u32 tries, len;
 
 	lockdep_assert_held(&ep->read_lock);
 	smp_rmb();	/* the generation before the words (P7) */
@@ -243,25 +245,30 @@ int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, u64 *ticket, u64 *
 	}
 	/* one lap back, one forward, and what is published meanwhile */
 	for (tries = 0; tries < 3 * s->nslots; tries++) {
-		u32 index = ticket_index(ep->cursor, s->order);
-		u64 lap = ticket_lap(ep->cursor, s->order);
-		struct sluice_slot *slot = sl_slot(s, index);
+		u64 cursor = ep->cursor, lap = ticket_lap(cursor, s->order), w;
+		struct sluice_slot *slot = sl_slot(s, ticket_index(cursor, s->order));
 
-		switch (slot_look(slot ? READ_ONCE(slot->word) : slot_free(0), lap)) {
+		if (!(tries % SL_SLOTS_PER_PAGE))
+			cond_resched();
+		w = slot ? READ_ONCE(slot->word) : slot_free(0);
+		switch (slot_look(w, lap)) {
 		case LOOK_WAIT:
 			return -EAGAIN;
 		case LOOK_CLAIM:
-			if (!sl_policy_mine(s, ep, slot, ep->cursor, READ_ONCE(slot->word))) {
-				WRITE_ONCE(ep->cursor, ticket_add(ep->cursor, 1, s->order));
+			if (!sl_policy_mine(s, ep, slot, cursor, w)) {
+				WRITE_ONCE(ep->cursor, ticket_add(cursor, 1, s->order));
 				break;
 			}
+			len = READ_ONCE(slot->len);
+			if (len > room && len <= max_t(u32, s->bufsize, SLUICE_INLINE_MAX))
+				return -EMSGSIZE;
 			if (slot_claim(&slot->word, lap, ep->id, token) != SLOT_OK)
 				break;	/* look at it again */
-			*ticket = ep->cursor;
-			WRITE_ONCE(ep->cursor, ticket_add(ep->cursor, 1, s->order));
+			*ticket = cursor;
+			WRITE_ONCE(ep->cursor, ticket_add(cursor, 1, s->order));
 			return 0;
 		case LOOK_PASS:
-			WRITE_ONCE(ep->cursor, ticket_add(ep->cursor, 1, s->order));
+			WRITE_ONCE(ep->cursor, ticket_skip(cursor, w, 2, s->order));
 			break;
 		}
 	}

@@ -101,7 +101,9 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 	for (;;) {
 		struct sluice_wait wait = { .what = SLUICE_WAIT_READY };
 
-		ret = sl_ring_claim(s, ep, &ticket, &token);
+		ret = sl_ring_claim(s, ep, len, &ticket, &token);
+		if (ret == -EMSGSIZE)
+			break;
 		if (!ret) {
 			ret = sl_read_claimed(ep, ticket, token, buf, len);
 			if (ret != -EAGAIN)
@@ -114,16 +116,20 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 		ret = -ESHUTDOWN;
 		if (READ_ONCE(s->gone))
 			break;
-		ret = -EAGAIN;
-		if (nonblock)
-			break;
 		wait.cursor = ep->cursor;
 		wait.generation = ep->generation;
+		if (nonblock) {
+			ret = -EAGAIN;
+			if (tries++ < s->nslots && sl_poll_again(ep, &wait))
+				continue;
+			break;
+		}
 		ret = sl_wait(ep, &wait, -1);
 		if (!ret && signal_pending(current))
 			ret = -ERESTARTSYS;	/* words that change all the time */
 		if (ret)
 			break;
+		cond_resched();
 	}
 	mutex_unlock(&ep->read_lock);
 	return ret;
@@ -145,7 +151,7 @@ static int sl_write_publish(struct sl_endpoint *ep, struct sl_message *m, u64 *t
 	else if (s->nqueue || !sl_turn_is(ep, READ_ONCE(s->hints->room_turn)))
 		err = -EAGAIN;
 	else
-		err = sl_ring_publish(s, m, ep->id, ticket);
+		err = sl_ring_publish(s, m, 0, ticket);
 	mutex_unlock(&s->lock);
 	if (err)
 		return err;
@@ -171,7 +177,7 @@ static int sl_write_wait(struct file *file, struct sl_endpoint *ep, u16 what, u6
 	int err;
 
 	if (file->f_flags & O_NONBLOCK)
-		return -EAGAIN;
+		return !again && sl_poll_again(ep, &wait) ? 0 : -EAGAIN;
 	err = sl_wait(ep, &wait, -1);
 	if (!err && signal_pending(current))
 		return -ERESTARTSYS;
@@ -181,7 +187,7 @@ static int sl_write_wait(struct file *file, struct sl_endpoint *ep, u16 what, u6
 
 /* Payload that does not fit into a slot: a buffer, filled before anything is reserved (P28). */
 static int sl_write_buffer(struct file *file, struct sl_endpoint *ep, const char __user *from,
-			   struct sl_message *m)
+			   u32 len, struct sl_fill *fill)
 {
 	struct sl_stage *s = ep->stage;
 	bool again = false;
@@ -190,7 +196,7 @@ static int sl_write_buffer(struct file *file, struct sl_endpoint *ep, const char
 	for (;; again = true) {
 		err = -ENOBUFS;
 		if (sl_turn_is(ep, READ_ONCE(s->hints->buffer_turn)))
-			err = sl_buffer_take(s, ep->id, &m->buf);
+			err = sl_fill(ep, fill, from, len);
 		if (err == -ENOBUFS)
 			err = sl_write_wait(file, ep, SLUICE_WAIT_BUFFER, 0, again);
 		else
@@ -200,13 +206,6 @@ static int sl_write_buffer(struct file *file, struct sl_endpoint *ep, const char
 	}
 	if (again)
 		sl_turn_end(ep);
-	if (err)
-		return err;
-	err = sl_region_copy_in(&s->payload, (u64)m->buf * s->bufsize, from, m->len);
-	if (err) {
-		sl_buffer_drop(s, m->buf, ep->id);
-		sl_kick(s, SLUICE_KICK_ROOM);
-	}
 	return err;
 }
 
@@ -220,6 +219,7 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 	struct sl_endpoint *ep = file->private_data;
 	struct sl_stage *s = ep->stage;
 	struct sl_message m = { .len = len, .buf = SLUICE_NO_BUFFER };
+	struct sl_fill fill = { .buf = SLUICE_NO_BUFFER };
 	bool again = false;
 	u64 ticket = 0;
 	int err = sl_endpoint_attach_implicit(file, SLUICE_PRODUCER);
@@ -231,9 +231,10 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 	if (len <= SLUICE_INLINE_MAX)
 		err = copy_from_user(m.data, buf, len) ? -EFAULT : 0;
 	else
-		err = sl_write_buffer(file, ep, buf, &m);
+		err = sl_write_buffer(file, ep, buf, len, &fill);
 	if (err)
 		return err;
+	m.buf = fill.buf;
 	while ((err = sl_write_publish(ep, &m, &ticket)) == -EAGAIN) {
 		err = sl_write_wait(file, ep, SLUICE_WAIT_ROOM, ticket, again);
 		if (err)
@@ -242,9 +243,6 @@ ssize_t sl_write(struct file *file, const char __user *buf, size_t len, loff_t *
 	}
 	if (again)
 		sl_turn_end(ep);
-	if (err && m.buf != SLUICE_NO_BUFFER) {
-		sl_buffer_drop(s, m.buf, ep->id);
-		sl_kick(s, SLUICE_KICK_ROOM);
-	}
+	sl_fill_end(s, &fill, !err);
 	return err ?: len;
 }

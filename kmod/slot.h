@@ -143,6 +143,20 @@ static inline long long lap_diff(u64 a, u64 b)
 	return (long long)((a - b) << SLOT_LAP_SHIFT) >> SLOT_LAP_SHIFT;
 }
 
+/*
+ * How far a walk may go on from a slot that holds ticket u, at least @laps laps newer than
+ * the ticket @t that was looked for. Ticket u exists only since u - N is over, and u - N was
+ * given out only after every older ticket was (rule P4). So what is older than u - N was
+ * given out (a producer may go on there), and what is older than u - 2N is over (a consumer
+ * may). Without this a consumer that was busy for a while would walk every ticket it missed.
+ */
+static inline u64 ticket_skip(u64 t, u64 word, int laps, u32 order)
+{
+	long long newer = lap_diff(slot_lap(word), ticket_lap(t, order)) - laps;
+
+	return ticket_add(t, newer > 0 ? newer << order : 1, order);
+}
+
 /* ---------------------------------------------------- what a word means --- */
 
 /* Not of our making: no transition leads to it, so none would lead on from it. */

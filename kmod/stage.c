@@ -186,7 +186,8 @@ static int sl_create_check(const struct sluice_create *c)
 	if (c->nbufs > SLUICE_MAX_BUFFERS || c->bufsize > SLUICE_MAX_BUFFER_SIZE ||
 	    !c->nbufs != !c->bufsize)
 		return -EINVAL;
-	if (c->max_attempts > SLUICE_MAX_ATTEMPTS || c->mode & ~0777)
+	if (c->max_attempts > SLUICE_MAX_ATTEMPTS || c->mode & ~0777 ||
+	    c->queue_max > SLUICE_MAX_SLOTS)
 		return -EINVAL;
 	if (c->dead_slots > SLUICE_MAX_BUFFERS)	/* each letter has one */
 		return -EINVAL;
@@ -290,10 +291,11 @@ static struct sl_stage *sl_stage_alloc(const struct sluice_create *c)
 	}
 	kref_init(&s->ref);
 	mutex_init(&s->lock);
-	xa_init_flags(&s->endpoints, XA_FLAGS_ALLOC1);
-	xa_init(&s->shadow);
+	xa_init_flags(&s->endpoints, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&s->shadow, XA_FLAGS_ACCOUNT);
 	INIT_LIST_HEAD(&s->queue);
 	INIT_LIST_HEAD(&s->sent);
+	INIT_LIST_HEAD(&s->fills);
 	INIT_DELAYED_WORK(&s->tick, sl_tick);
 	spin_lock_init(&s->wait_lock);
 	INIT_LIST_HEAD(&s->sleepers);
@@ -464,19 +466,26 @@ static void sl_stage_set_closed(struct sl_stage *s, bool closed)
 	sl_generation(s);
 }
 
+/* Several may drain it at once: it opens again when the last of them has given up. */
+static void sl_stage_reopen(struct sl_stage *s)
+{
+	lockdep_assert_held(&s->lock);
+	if (!--s->closers)
+		sl_stage_set_closed(s, false);
+}
+
 /*
  * Closed first, then looked at: a producer that publishes after our look has seen
  * the mark at its own look for sleepers (both sides fence, sl_generation()).
+ * On 0 it stays closed, until it is gone or sl_stage_reopen().
  */
 static int sl_stage_drain(struct sl_stage *s, const struct sluice_destroy *d)
 {
 	u64 deadline = ktime_get_ns() + (u64)d->drain_ms * NSEC_PER_MSEC;
-	bool was_closed;
 	int err;
 
 	mutex_lock(&s->lock);
-	was_closed = s->closed;
-	if (!was_closed)
+	if (!s->closers++)
 		sl_stage_set_closed(s, true);
 	while ((err = sl_stage_may_go(s, d, deadline)) == -EAGAIN) {
 		mutex_unlock(&s->lock);
@@ -489,8 +498,8 @@ static int sl_stage_drain(struct sl_stage *s, const struct sluice_destroy *d)
 		if (err == -EINTR)
 			break;
 	}
-	if (err && !was_closed)
-		sl_stage_set_closed(s, false);
+	if (err)
+		sl_stage_reopen(s);
 	mutex_unlock(&s->lock);
 	return err;
 }
@@ -539,7 +548,7 @@ int sl_stage_destroy(const struct sluice_destroy *d)
 		err = sl_stage_drain(s->dead, d);
 		if (err) {
 			mutex_lock(&s->lock);
-			sl_stage_set_closed(s, false);
+			sl_stage_reopen(s);
 			mutex_unlock(&s->lock);
 			goto out;
 		}

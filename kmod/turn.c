@@ -57,6 +57,8 @@ static void sl_turn_next(struct sl_stage *s, int kind)
 	}
 	s->turn_since[kind] = get_jiffies_64();
 	WRITE_ONCE(*sl_turn_word(s, kind), best ? best->id : 0);
+	if (best)
+		sl_tick_start(s);	/* which takes it away again if it is not used */
 }
 
 /** sl_turn_parked() - @w has just been put on the list */

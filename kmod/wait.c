@@ -13,6 +13,8 @@
 #include "internal.h"
 #include "compat.h"
 
+#define SL_PARKED_MAX	64	/* commands of one endpoint; the library needs two */
+
 /* ------------------------------------------------------- list and counts --- */
 
 static void sl_count_sleeper(struct sl_stage *s, u16 what, int n)
@@ -130,6 +132,9 @@ int sl_park(struct sl_stage *s, struct sl_waiter *w)
 	/* check if there is something already */
 	if (!sl_wait_over(s, &look))
 		return -EIOCBQUEUED;	/* sleep */
+	/* All who poll a descriptor share its waiter: it stays for the others, for one kick more. */
+	if (w->kind == SL_WAIT_POLL)
+		return 0;
 	/* unqueue */
 	return sl_unpark(s, w) ? 0 : -EIOCBQUEUED;
 }
@@ -288,6 +293,21 @@ bool sl_all_parked(struct sl_stage *s)
 	return all;
 }
 
+/**
+ * sl_may_park() - has @ep room for one more parked command?
+ *
+ * An end of its task cancels them one by one, each looked for on the stage's list.
+ */
+bool sl_may_park(struct sl_endpoint *ep)
+{
+	bool may;
+
+	spin_lock(&ep->stage->wait_lock);
+	may = ep->nwaiters < SL_PARKED_MAX;
+	spin_unlock(&ep->stage->wait_lock);
+	return may;
+}
+
 /** sl_endpoint_parked() - for the listing */
 bool sl_endpoint_parked(struct sl_endpoint *ep)
 {
@@ -417,7 +437,25 @@ int sl_poll_look(struct sl_endpoint *ep, const struct sluice_wait *wait)
 	if (READ_ONCE(ep->stage->gone))
 		return -ESHUTDOWN;
 	sl_poll_arm(ep, wait);
-	return sl_park(ep->stage, &ep->poll) ? -EAGAIN : 0;
+	if (!sl_park(ep->stage, &ep->poll))
+		return 0;
+	/* one that died before it was on the list wakes nobody */
+	if (READ_ONCE(ep->dead))
+		return -ENOTCONN;
+	return -EAGAIN;
+}
+
+/**
+ * sl_poll_again() - read(2) or write(2) says -EAGAIN to somebody who polls
+ *
+ * An edge-triggered epoll does not ask again: who has taken everything counts as a sleeper from
+ * here on. True: look again first.
+ */
+bool sl_poll_again(struct sl_endpoint *ep, const struct sluice_wait *wait)
+{
+	if (!READ_ONCE(ep->polled))
+		return false;
+	return !sl_poll_look(ep, wait);
 }
 
 /* A reader without a mapping never says where it is: the kernel walks for it. */
@@ -463,7 +501,10 @@ __poll_t sl_poll(struct file *file, poll_table *table)
 	if (READ_ONCE(ep->dead))
 		return EPOLLERR | EPOLLHUP;
 	ready = ep->role == SLUICE_CONSUMER ? EPOLLIN | EPOLLRDNORM : EPOLLOUT | EPOLLWRNORM;
+	WRITE_ONCE(ep->polled, true);
 	if (!sl_poll_told(ep))
 		sl_poll_default(ep);
-	return sl_park(s, &ep->poll) ? 0 : ready;
+	if (!sl_park(s, &ep->poll))
+		return ready;
+	return READ_ONCE(ep->dead) ? EPOLLERR | EPOLLHUP : 0;
 }

@@ -126,7 +126,7 @@ static int walk(struct sluice_ep *ep, struct sluice_msg *msg)
 				break;
 			/* fallthrough */
 		case LOOK_PASS:
-			ep->ticket = skip_over(ep, ep->ticket, word, 2);
+			ep->ticket = ticket_skip(ep->ticket, word, 2, ep->order);
 			break;
 		}
 	}

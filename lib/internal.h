@@ -382,18 +382,4 @@ static inline void cpu_relax(void)
 #endif
 }
 
-/*
- * How far a walk may go on from a slot that holds ticket u, at least @laps laps newer than
- * the ticket @t that was looked for. Ticket u exists only since u - N is over, and u - N was
- * given out only after every older ticket was (rule P4). So what is older than u - N was
- * given out (a producer may go on there), and what is older than u - 2N is over (a consumer
- * may). Without this a consumer that was busy for a while would walk every ticket it missed.
- */
-static inline u64 skip_over(const struct sluice_ep *ep, u64 t, u64 word, int laps)
-{
-	long long newer = lap_diff(slot_lap(word), ticket_lap(t, ep->order)) - laps;
-
-	return ticket_add(t, newer > 0 ? newer * (long long)ep->nslots : 1, ep->order);
-}
-
 #endif /* SLUICE_LIB_INTERNAL_H */

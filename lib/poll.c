@@ -40,6 +40,16 @@ static void clear_event(int fd)
 	(void)ignored;
 }
 
+/* 0: there is reason to look again. -EAGAIN: not yet, and poll() will tell. */
+static int look(struct sluice_ep *ep, const struct sluice_wait_ioctl *w)
+{
+	if (!ioctl(ep->fd, SLUICE_IOC_WAIT, w))
+		return 0;
+	if (errno == ESHUTDOWN || errno == EAGAIN)
+		return -errno;
+	return __sluice_err(-errno, "stage '%s': cannot sleep: %s", ep->name, strerror(errno));
+}
+
 /* As __sluice_uring_park(): the descriptor is armed for this cursor, then polled. */
 int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline)
 {
@@ -52,16 +62,14 @@ int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline)
 		{ .fd = ep->fd, .events = what & SLUICE_WAIT_READY ? POLLIN : POLLOUT },
 		{ .fd = ep->ctx->intr_fd, .events = POLLIN },
 	};
-	int ret;
+	int ret = look(ep, &w);
 
-	if (!ioctl(ep->fd, SLUICE_IOC_WAIT, &w))
-		return 0;
-	if (errno == ESHUTDOWN)
-		return -ESHUTDOWN;
-	if (errno != EAGAIN)
-		return __sluice_err(-errno, "stage '%s': cannot sleep: %s", ep->name,
-				    strerror(errno));
+	if (ret != -EAGAIN)
+		return ret;
 	ret = poll_until(p, sizeof(p) / sizeof(p[0]), deadline);
+	/* Put out, or destroyed: which of the two? In the first case our mappings are gone. */
+	if (!ret && p[0].revents & (POLLERR | POLLHUP))
+		return look(ep, &w);
 	if (!ret && p[1].revents) {
 		__atomic_store_n(&ep->ctx->interrupted, 1, __ATOMIC_SEQ_CST);
 		return -EINTR;

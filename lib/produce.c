@@ -150,7 +150,7 @@ static int find_room(struct sluice_ep *ep)
 		case ROOM_FREE:
 			return 0;
 		case ROOM_USED:
-			ep->ticket = skip_over(ep, ep->ticket, word, 1);
+			ep->ticket = ticket_skip(ep->ticket, word, 1, ep->order);
 			break;
 		case ROOM_FULL:
 			if (!ep->sole)

@@ -205,7 +205,8 @@ enum sluice_policy {
  * @write_timeout_ms: bound of WRITING by a living endpoint; 0 = 1000
  * @dead_slots:	size of the dead-letter stage "<name>.dead", at most
  *		SLUICE_MAX_BUFFERS, 0 = none; -ENAMETOOLONG when ".dead" does not fit
- * @queue_max:	messages the kernel holds when the ring is full; 0 = nslots
+ * @queue_max:	messages the kernel holds when the ring is full, at most SLUICE_MAX_SLOTS;
+ *		0 = nslots
  * @uid:	owner of the node
  * @gid:	group of the node
  * @mode:	permissions of the node, 0 = 0600
@@ -413,7 +414,8 @@ struct sluice_attach {
  *
  * Completes with 0 when there is reason to look again, at once if there is one
  * already; -ETIME after some seconds on kernels without cancellation; -ESHUTDOWN
- * when the stage is closed. Spurious completions are allowed.
+ * when the stage is closed; -EBUSY beyond 64 parked commands of one endpoint. Spurious
+ * completions are allowed.
  */
 struct sluice_wait {
 	__u64	cursor;
