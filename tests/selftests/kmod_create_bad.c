@@ -57,6 +57,7 @@ TEST(numbers_and_flags)
 	EXPECT_REFUSED(-EINVAL, .flags = 1u << 31);
 	EXPECT_REFUSED(-EINVAL, .policy = SLUICE_POLICY_COUNT);
 	EXPECT_REFUSED(-EINVAL, .policy = 0xffffffffu);
+	EXPECT_REFUSED(-EINVAL, .queue_max = SLUICE_MAX_SLOTS + 1);
 	EXPECT_REFUSED(-EINVAL, .max_attempts = SLUICE_MAX_ATTEMPTS + 1);
 	EXPECT_REFUSED(-EINVAL, .max_attempts = 0xffffffffu);
 	EXPECT_REFUSED(-EINVAL, .mode = 01000);
@@ -78,7 +79,7 @@ TEST(limits_are_possible)
 		.nslots = SLUICE_MAX_SLOTS, .nbufs = SLUICE_MAX_BUFFERS,
 		.bufsize = SLUICE_MAX_BUFFER_SIZE, .max_attempts = SLUICE_MAX_ATTEMPTS,
 		.ack_timeout_ms = 0xffffffffu, .max_hold_ms = 0xffffffffu,
-		.write_timeout_ms = 0xffffffffu, .queue_max = 0xffffffffu,
+		.write_timeout_ms = 0xffffffffu, .queue_max = SLUICE_MAX_SLOTS,
 		.dead_slots = SLUICE_MAX_BUFFERS, .mode = 0777,
 	}));
 	ASSERT_EQ(0, stage_info("t", &i));

@@ -85,13 +85,14 @@ TEST_F(stage, too_small_leaves_it)
 	EXPECT_EQ(100, put(self->out, text, 100));
 	EXPECT_EQ(-EMSGSIZE, get(self->in, got, 2));
 	EXPECT_EQ(-EMSGSIZE, get(self->in, got, 0));
-	EXPECT_STATE("t", BOTH, .ready = 2, .buffers = 1, .redelivered = 2);
+	EXPECT_STATE("t", BOTH, .ready = 2, .buffers = 1);
 	EXPECT_EQ(3, get(self->in, got, 3));
 	EXPECT_EQ(0, memcmp(got, "abc", 3));
-	for (i = 0; i < 10; i++)
+	/* more often than a message may be claimed */
+	for (i = 0; i < 300; i++)
 		EXPECT_EQ(-EMSGSIZE, get(self->in, got, 99));
 	EXPECT_EQ(100, get(self->in, got, 100));
-	EXPECT_STATE("t", BOTH, .redelivered = 12);
+	EXPECT_STATE("t", BOTH);
 }
 
 TEST_F(stage, bad_addresses)
