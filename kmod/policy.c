@@ -73,10 +73,13 @@ bool sl_policy_overdue(struct sl_stage *s, u64 ticket)
 	return true;
 }
 
-/* An old mark would look like a new one after half of all tickets: keep it within the last lap. */
+/** sl_policy_tick() - an old mark would look like a new one after half of all tickets */
 void sl_policy_tick(struct sl_stage *s)
 {
 	lockdep_assert_held(&s->lock);
+	if (!s->policy)
+		return;
+	sl_ring_find_tail(s);
 	if (ticket_diff(s->tail, s->hints->overdue, s->order) > 2 * (long long)s->nslots)
 		WRITE_ONCE(s->hints->overdue,
 			   ticket_add(s->tail, -2 * (long long)s->nslots, s->order));
