@@ -21,7 +21,7 @@ _sluicectl_options() {
 _sluicectl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} words=
-	local commands='create destroy repair list show stats check send recv dead up down run chat'
+	local commands='create destroy repair list show stats check send recv dead up down run chat model'
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -32,9 +32,10 @@ _sluicectl() {
 		words=$(_sluicectl_pipelines)
 	else
 		case $command,$prev in
+		model,--policy | model,-p) words='shared round-robin least-outstanding affinity' ;;
 		*,--policy) words=shared ;;
 		recv,--format | recv,-f) words='raw line hex json' ;;
-		send,--file | send,-f | up,*) compopt -o default; return ;;
+		send,--file | send,-f | up,* | model,model) compopt -o default; return ;;
 		dead,dead) words='list show requeue drop' ;;
 		dead,* | destroy,* | repair,* | show,* | stats,* | check,* | send,send | recv,*)
 			words=$(_sluicectl_stages)
