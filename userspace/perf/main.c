@@ -15,6 +15,7 @@ static const struct {
 	{ "model", perf_model_main, "a language model in one process, without rings" },
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
 	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
+	{ "pipeline", perf_pipeline_main, "real stages against what sluicectl model predicts" },
 };
 
 #define N_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -30,7 +31,8 @@ static void usage(FILE *f)
 	      "          sluice-perf latency --peers unix,pipe\n"
 	      "          sluice-perf model --model model.gguf --tokens 64\n"
 	      "          sluice-perf idle --endpoints 100 --seconds 10\n"
-	      "          sluice-perf recovery --rounds 500\n", f);
+	      "          sluice-perf recovery --rounds 500\n"
+	      "          sluice-perf pipeline --times 60ms,90ms,120ms --messages 20\n", f);
 }
 
 int main(int argc, char **argv)
