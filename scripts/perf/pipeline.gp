@@ -20,7 +20,7 @@ do for [terminal in "svg png"] {
 	}
 	set output name . "." . terminal
 	plot data using 1:4 with lines lw 2 lc 2 title "synchronously, predicted", \
-		data using 1:5 with points pt 7 ps 0.6 lc 2 title "measured", \
+		data using 1:5 with points pt 7 ps 1 lc 2 title "synchronously, measured", \
 		data using 1:2 with lines lw 2 lc 1 title "asynchronously, predicted", \
-		data using 1:3 with points pt 7 ps 0.6 lc 1 title "measured"
+		data using 1:3 with points pt 7 ps 1 lc 1 title "asynchronously, measured"
 }
