@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Description: how long a pipeline takes (userspace/sluicectl/predict.c), against hand and brute force
+ * Description: how long a pipeline takes (userspace/sluicectl/predict.c), by hand
  */
 #include <errno.h>
 #include <math.h>

@@ -200,8 +200,8 @@ static int read_time(struct model *m, const char *word)
 	int i;
 
 	if (!text) {
-		ctl_error("model: '%s' is not STAGE=TIME with a name of at most %d characters, such "
-			  "as decoder=4s", word, SLUICE_NAME_MAX - 1);
+		ctl_error("model: '%s' is not STAGE=TIME, with a name of at most %d characters, "
+			  "such as decoder=4s", word, SLUICE_NAME_MAX - 1);
 		return CTL_USAGE;
 	}
 	if (ctl_parse_duration(text, &ns, why)) {
@@ -216,8 +216,8 @@ static int read_time(struct model *m, const char *word)
 		add_stage(m, name);
 	}
 	if (m->timed[i]) {
-		ctl_error("model: stage '%s' has a time already; replicas are --replicas %s=2", name,
-			  name);
+		ctl_error("model: stage '%s' has a time already; replicas are --replicas %s=2",
+			  name, name);
 		return CTL_USAGE;
 	}
 	m->timed[i] = true;
@@ -294,8 +294,8 @@ static int check_streams(const struct model *m)
 
 		if (s->policy != PREDICT_AFFINITY || s->replicas == 1 || m->in.streams)
 			continue;
-		ctl_error("model: stage '%s': affinity keeps a stream at one of %u replicas, so say "
-			  "how many streams there are: --streams 8", m->name[i], s->replicas);
+		ctl_error("model: stage '%s': affinity keeps a stream at one of %u replicas, so "
+			  "say how many streams there are: --streams 8", m->name[i], s->replicas);
 		return CTL_USAGE;
 	}
 	return CTL_OK;
@@ -393,9 +393,9 @@ static void print_article(const struct model *m, const struct predict_article *a
 		print_line("C, the balancers' cost", (double)a->balancers_ns, formula);
 	}
 	printf("Nothing above uses them. T_s (%s) is then the time between two results of a full "
-	       "pipeline; who\nwaits for one message waits sum T_i (%s). T_a is when the second of "
-	       "two messages is done, however\nmany follow. sluice has no balancers: replicas claim "
-	       "by themselves, which is part of a hop.\n",
+	       "pipeline; who\nwaits for one message waits sum T_i (%s). T_a is when the second "
+	       "of two messages is done, however\nmany follow. sluice has no balancers: replicas "
+	       "claim by themselves, which is part of a hop.\n",
 	       format_time(interval, (double)a->synchronous_ns),
 	       format_time(sum, (double)(a->asynchronous_ns - a->synchronous_ns)));
 }
