@@ -104,6 +104,30 @@ TEST_F(both, bounded)
 	EXPECT_EQ(NOTHING, completion(&self->ring, 0, NULL));
 }
 
+/* What is acknowledged does not count, whether or not the kernel has heard of it. */
+TEST_F(both, acknowledged_without_a_kick)
+{
+	struct end *out = &self->r.out, *in = &self->r.in;
+	u64 t, ticket, token;
+	struct io_uring ring;
+
+	ASSERT_EQ(0, io_uring_queue_init(256, &ring, 0));
+	for (t = 0; t < NSLOTS; t++) {
+		track(&ring, out, t);
+		publish_told(out, t);
+	}
+	for (t = 0; t < NSLOTS; t++) {
+		ASSERT_EQ(0, end_claim(in, &ticket, &token));
+		ASSERT_EQ(SLOT_OK, slot_ack(end_word(in, ticket), token));
+	}
+	for (t = NSLOTS; t < NSLOTS + 8; t++)
+		track(&ring, out, t);
+	for (t = 0; t < NSLOTS; t++)
+		EXPECT_LE(0, completion(&ring, SOON, NULL));
+	EXPECT_EQ(NOTHING, completion(&ring, 0, NULL));
+	io_uring_queue_exit(&ring);
+}
+
 TEST_F(both, only_the_sole_producer)
 {
 	struct end *out = &self->r.out, other;

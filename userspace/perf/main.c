@@ -16,6 +16,7 @@ static const struct {
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
 	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },
 	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
+	{ "pipeline", perf_pipeline_main, "real stages against what sluicectl model predicts" },
 };
 
 #define N_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -31,7 +32,8 @@ static void usage(FILE *f)
 	      "          sluice-perf latency --peers unix,pipe\n"
 	      "          sluice-perf model --model model.gguf --tokens 64\n"
 	      "          sluice-perf idle --endpoints 100 --seconds 10\n"
-	      "          sluice-perf recovery --rounds 500\n", f);
+	      "          sluice-perf recovery --rounds 500\n"
+	      "          sluice-perf pipeline --times 60ms,90ms,120ms --messages 20\n", f);
 }
 
 int main(int argc, char **argv)

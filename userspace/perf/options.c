@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "perf.h"
 
@@ -73,6 +74,29 @@ int perf_parse_count(const char *option, const char *text, uint64_t min, uint64_
 	}
 	*value = n * unit;
 	return 0;
+}
+
+int perf_parse_time(const char *option, const char *text, uint64_t max, uint64_t *ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = { { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 } };
+	uint64_t n = 0;
+	char *end = NULL;
+
+	errno = 0;
+	if (isdigit((unsigned char)text[0]))
+		n = strtoull(text, &end, 10);
+	for (size_t i = 0; end && !errno && i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(end, units[i].name) || !n || n > max / units[i].ns)
+			continue;
+		*ns = n * units[i].ns;
+		return 0;
+	}
+	perf_error("%s: '%s' is not a time from 1us to %llus, such as 20ms", option, text,
+		   (unsigned long long)(max / 1000000000));
+	return -EINVAL;
 }
 
 static int cpus_allowed(cpu_set_t *set)

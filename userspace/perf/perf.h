@@ -21,7 +21,11 @@ int perf_latency_main(int argc, char **argv);
 int perf_model_main(int argc, char **argv);
 int perf_idle_main(int argc, char **argv);
 int perf_recovery_main(int argc, char **argv);
+<<<<<<< HEAD
 int perf_balance_main(int argc, char **argv);
+=======
+int perf_pipeline_main(int argc, char **argv);
+>>>>>>> 449d7bb4bb329b005577ea499837f887cd7aa589
 
 /* ---------------------------------------------------------- options.c --- */
 
@@ -40,6 +44,13 @@ void perf_set_quiet(bool quiet);
  */
 int perf_parse_count(const char *option, const char *text, uint64_t min, uint64_t max,
 		     uint64_t *value);
+
+/**
+ * perf_parse_time() - a duration with its unit, such as 20ms, from 1 us to @max ns
+ *
+ * Return: 0, or -EINVAL after a message that says what is allowed.
+ */
+int perf_parse_time(const char *option, const char *text, uint64_t max, uint64_t *ns);
 
 /**
  * perf_parse_cpus() - "a,b" into two processor numbers this process may run on

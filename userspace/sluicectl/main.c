@@ -65,6 +65,12 @@ static const struct ctl_command commands[] = {
 	{ "chat", NULL, cmd_chat, "",
 	  "Talk with the model of a running pipeline (Ctrl-C: stop the answer, Ctrl-D: leave)",
 	  "sluicectl chat --temperature 0.7 --top-p 0.9", false },
+	{ "model", NULL, cmd_model, "[FILE] [STAGE=TIME...]",
+	  "Predict first result, throughput and completion from the stages' service times",
+	  "sluicectl model\n"
+	  "sluicectl model encoder=3s decoder=4s --messages 100 --replicas decoder=2\n"
+	  "sluicectl model a=1ms b=2ms -r b=8 --policy affinity --streams 12 --json\n"
+	  "sluicectl model pipeline.toml first=20ms second=35ms --hop 80us", false },
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

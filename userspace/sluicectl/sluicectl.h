@@ -56,6 +56,7 @@ ctl_run_fn cmd_list, cmd_show, cmd_stats, cmd_check;
 ctl_run_fn cmd_send, cmd_recv, cmd_dead;
 ctl_run_fn cmd_up, cmd_down;
 ctl_run_fn cmd_run, cmd_chat;
+ctl_run_fn cmd_model;
 
 /**
  * ctl_parse() - read a command's options, then check the module if the command needs it

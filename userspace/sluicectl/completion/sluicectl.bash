@@ -21,9 +21,13 @@ _sluicectl_options() {
 _sluicectl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} words=
+<<<<<<< HEAD
 	local commands='create destroy repair policy list show stats check send recv dead up down run chat'
 
 	local policies='shared round-robin least-outstanding weighted affinity'
+=======
+	local commands='create destroy repair list show stats check send recv dead up down run chat model'
+>>>>>>> 449d7bb4bb329b005577ea499837f887cd7aa589
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -34,9 +38,14 @@ _sluicectl() {
 		words=$(_sluicectl_pipelines)
 	else
 		case $command,$prev in
+<<<<<<< HEAD
 		*,--policy) words=$policies ;;
+=======
+		model,--policy | model,-p) words='shared round-robin least-outstanding affinity' ;;
+		*,--policy) words=shared ;;
+>>>>>>> 449d7bb4bb329b005577ea499837f887cd7aa589
 		recv,--format | recv,-f) words='raw line hex json' ;;
-		send,--file | send,-f | up,*) compopt -o default; return ;;
+		send,--file | send,-f | up,* | model,model) compopt -o default; return ;;
 		dead,dead) words='list show requeue drop' ;;
 		policy,policy) words=$(_sluicectl_stages) ;;
 		policy,*) words=$policies ;;
