@@ -2,11 +2,11 @@
 /*
  * fill.c: a payload buffer that the kernel fills from user memory, for write(2) and SEND.
  *
- * The copy may sleep for as long as its source does not come (a fault that somebody else serves), and
- * nothing is locked meanwhile. So the buffer is the kernel's own, QUEUED, from before the copy until
- * the message is published: what is HELD by an endpoint is taken from it when it dies, by the reaper
- * or a repair, or given away by another of its threads, and the copy would go on into somebody
- * else's message (P25, P28).
+ * The copy may sleep for as long as its source does not come (a fault that somebody else
+ * serves), and nothing is locked meanwhile. So the buffer is the kernel's own, QUEUED, from
+ * before the copy until the message is published: what is HELD by an endpoint is taken from it
+ * when it dies, by the reaper or a repair, or given away by another of its threads, and the copy
+ * would go on into somebody else's message (P25, P28).
  */
 #include "internal.h"
 

@@ -252,7 +252,7 @@ static int sl_send_check(struct sl_endpoint *ep, const struct sluice_send *arg)
 	return arg->len > max_t(u32, s->bufsize, SLUICE_INLINE_MAX) ? -EMSGSIZE : 0;
 }
 
-/* The payload, before anything is reserved (P28). A buffer of the caller stays HELD, @f is QUEUED. */
+/* The payload, before anything is reserved (P28). The caller's buffer stays HELD, @f is QUEUED. */
 static int sl_send_payload(struct sl_endpoint *ep, const struct sluice_send *arg,
 			   struct sl_message *m, struct sl_fill *f)
 {

@@ -132,7 +132,7 @@ int sl_park(struct sl_stage *s, struct sl_waiter *w)
 	/* check if there is something already */
 	if (!sl_wait_over(s, &look))
 		return -EIOCBQUEUED;	/* sleep */
-	/* All who poll a descriptor share its waiter: it stays for the others, for one kick more. */
+	/* All who poll a descriptor share its waiter: it stays for the others, at a kick more. */
 	if (w->kind == SL_WAIT_POLL)
 		return 0;
 	/* unqueue */
