@@ -185,7 +185,8 @@ static void sl_wake_list(struct sl_stage *s, struct list_head *woken, int result
 
 	list_for_each_entry_safe(w, next, woken, list) {
 		list_del_init(&w->list);
-		sl_complete_waiter(s, w, result);
+		/* Its mappings are gone, perhaps: it must not look at them (P26). */
+		sl_complete_waiter(s, w, result ?: READ_ONCE(w->ep->dead) ? -ENOTCONN : 0);
 	}
 }
 
@@ -494,6 +495,7 @@ __poll_t sl_poll(struct file *file, poll_table *table)
 	__poll_t ready;
 
 	poll_wait(file, &s->pollq, table);
+	WRITE_ONCE(ep->polled, true);
 	if (READ_ONCE(s->gone))
 		return EPOLLERR | EPOLLHUP;
 	if (!smp_load_acquire(&ep->attached))	/* pairs with sl_attach_locked() */
@@ -501,7 +503,6 @@ __poll_t sl_poll(struct file *file, poll_table *table)
 	if (READ_ONCE(ep->dead))
 		return EPOLLERR | EPOLLHUP;
 	ready = ep->role == SLUICE_CONSUMER ? EPOLLIN | EPOLLRDNORM : EPOLLOUT | EPOLLWRNORM;
-	WRITE_ONCE(ep->polled, true);
 	if (!sl_poll_told(ep))
 		sl_poll_default(ep);
 	if (!sl_park(s, &ep->poll))
