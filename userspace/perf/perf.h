@@ -21,11 +21,8 @@ int perf_latency_main(int argc, char **argv);
 int perf_model_main(int argc, char **argv);
 int perf_idle_main(int argc, char **argv);
 int perf_recovery_main(int argc, char **argv);
-<<<<<<< HEAD
 int perf_balance_main(int argc, char **argv);
-=======
 int perf_pipeline_main(int argc, char **argv);
->>>>>>> 449d7bb4bb329b005577ea499837f887cd7aa589
 
 /* ---------------------------------------------------------- options.c --- */
 

@@ -21,13 +21,8 @@ _sluicectl_options() {
 _sluicectl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} words=
-<<<<<<< HEAD
-	local commands='create destroy repair policy list show stats check send recv dead up down run chat'
-
-	local policies='shared round-robin least-outstanding weighted affinity'
-=======
-	local commands='create destroy repair list show stats check send recv dead up down run chat model'
->>>>>>> 449d7bb4bb329b005577ea499837f887cd7aa589
+	local policies='shared round-robin least-outstanding weighted affinity' commands
+	commands='create destroy repair policy list show stats check send recv dead up down run chat model'
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -38,12 +33,8 @@ _sluicectl() {
 		words=$(_sluicectl_pipelines)
 	else
 		case $command,$prev in
-<<<<<<< HEAD
-		*,--policy) words=$policies ;;
-=======
 		model,--policy | model,-p) words='shared round-robin least-outstanding affinity' ;;
-		*,--policy) words=shared ;;
->>>>>>> 449d7bb4bb329b005577ea499837f887cd7aa589
+		*,--policy) words=$policies ;;
 		recv,--format | recv,-f) words='raw line hex json' ;;
 		send,--file | send,-f | up,* | model,model) compopt -o default; return ;;
 		dead,dead) words='list show requeue drop' ;;
