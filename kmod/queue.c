@@ -279,6 +279,12 @@ static void sl_send_discard(struct sl_send *e)
 	kfree(e);
 }
 
+/* What is published holds a slot, but for what was acknowledged a moment ago. */
+static bool sl_queue_full(const struct sl_stage *s)
+{
+	return s->nqueue >= s->queue_max || s->nqueue + s->nsent >= s->queue_max + s->nslots;
+}
+
 /* May it be accepted? On 0 its buffer is the kernel's. @filled: it was before. */
 static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m, bool filled)
 {
@@ -291,9 +297,12 @@ static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m, boo
 		return -ENOTCONN;
 	if (s->sole)
 		return -EBUSY;
-	/* what is published holds a slot, but for what was acknowledged a moment ago */
-	if (s->nqueue >= s->queue_max || s->nqueue + s->nsent >= s->queue_max + s->nslots)
-		return -EAGAIN;
+	if (sl_queue_full(s)) {
+		/* of some ACKs the kick may still be on its way */
+		sl_queue_check(s);
+		if (sl_queue_full(s))
+			return -EAGAIN;
+	}
 	if (m->buf == SLUICE_NO_BUFFER || filled)
 		return 0;
 	word = sl_buffer_word(s, m->buf, false);

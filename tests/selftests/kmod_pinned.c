@@ -37,7 +37,7 @@ static void unpin(struct io_uring *ring, int xdp)
 TEST(waits_for_the_device)
 {
 	struct sluice_create c = {
-		.nbufs = 2, .bufsize = PAGE, .ack_timeout_ms = 4 * TICK, .write_timeout_ms = 2 * TICK,
+		.nbufs = 2, .bufsize = 2 * PAGE, .ack_timeout_ms = 4 * TICK, .write_timeout_ms = 2 * TICK,
 	};
 	struct io_uring ring;
 	struct child child;
@@ -55,7 +55,9 @@ TEST(waits_for_the_device)
 
 		CHILD_EXPECT(!end_make(&out, "t", SLUICE_PRODUCER, 0));
 		CHILD_EXPECT(!end_take(&out, &buf) && !end_take(&out, &other));
-		CHILD_EXPECT(!pin(&ring, xdp, memset(out.payload + buf * PAGE, 1, PAGE)));
+		/* its second page */
+		CHILD_EXPECT(!pin(&ring, xdp,
+				  memset(out.payload + (2 * buf + 1) * PAGE, 1, PAGE)));
 		tell_and_pause(&child, buf);
 	}
 	ASSERT_LT(hear(&child), 2);

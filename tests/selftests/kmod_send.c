@@ -282,6 +282,31 @@ TEST_F(both, acks_share_a_kick)
 	EXPECT_STATE("t", BOTH, .sends = 8);
 }
 
+/* What is acknowledged does not count, whether or not the kernel has heard of it. */
+TEST_F(both, acknowledged_without_a_kick)
+{
+	struct end *in = &self->r.in;
+	struct sluice_send s = send_text("x", 0);
+	u64 ticket, token;
+	struct io_uring ring;
+	u32 lap, i;
+
+	ASSERT_EQ(0, io_uring_queue_init(512, &ring, 0));
+	for (lap = 0; lap < 3; lap++) {
+		for (i = 0; i < NSLOTS; i++)
+			command_send(&ring, self->r.out.fd, &s, 1);
+		ASSERT_EQ(NSLOTS, io_uring_submit(&ring));
+		for (i = 0; i < NSLOTS; i++) {
+			ASSERT_EQ(0, end_claim(in, &ticket, &token));
+			ASSERT_EQ(SLOT_OK, slot_ack(end_word(in, ticket), token));
+		}
+	}
+	ASSERT_EQ(0, end_kick(in, SLUICE_KICK_ACKED));
+	for (i = 0; i < 3 * NSLOTS; i++)
+		ASSERT_LE(0, completion(&ring, SOON, NULL)) TH_LOG("%u", i);
+	io_uring_queue_exit(&ring);
+}
+
 /* Whoever forgets to kick is found out by the tick. */
 TEST_F(both, ack_without_a_kick)
 {
