@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: a buffer that write(2) or SEND still fills is nobody else's, whatever happens to them */
+/* Description: a buffer that write(2) or SEND still fills is nobody else's, come what may */
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -217,10 +217,13 @@ TEST_F_TIMEOUT(copy, given_away, 120)
 /* One that never comes: the copy fails, and the buffer is as it was. */
 TEST_F_TIMEOUT(copy, no_page, 120)
 {
+	struct uffdio_range range = { .start = (u64)(uintptr_t)self->page, .len = PAGE };
+
 	ASSERT_EQ(0, end_make(&self->other, "t", SLUICE_PRODUCER, 0));
 	ASSERT_EQ(0, end_make(&self->in, "t", SLUICE_CONSUMER, 0));
 	ASSERT_EQ(0, copy_begin(self));
 	EXPECT_EQ(0, munmap(self->page, PAGE));
+	EXPECT_EQ(0, ioctl(self->faults, UFFDIO_WAKE, &range));
 	EXPECT_EQ(0, pthread_join(self->thread, NULL));
 	EXPECT_EQ(-EFAULT, self->result);
 	EXPECT_EQ(0, buffer_again(self));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: an edge-triggered epoll tells who only reads and writes of each message and each room */
+/* Description: an edge-triggered epoll tells who only reads and writes of every change */
 #include <sys/epoll.h>
 
 #include "kmod_process.h"

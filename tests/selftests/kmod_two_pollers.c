@@ -15,7 +15,7 @@ static short asked(u32 role)
 	return role == SLUICE_CONSUMER ? POLLIN : POLLOUT;
 }
 
-/* In poll() from the start, and says what it was told. */
+/* In poll() from the start, and says what it was told. At a timeout poll() would look again. */
 static int poller(struct child *c, int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };
@@ -24,7 +24,7 @@ static int poller(struct child *c, int fd, short events)
 	if (child_start(c))
 		return c->pid < 0 ? -ECHILD : 0;
 	say(c, 1);
-	n = poll(&p, 1, SOON);
+	n = poll(&p, 1, -1);
 	tell_and_pause(c, n == 1 ? (u64)p.revents : 0);
 	_exit(0);
 }
@@ -66,7 +66,7 @@ FIXTURE_SETUP(pollers)
 
 FIXTURE_TEARDOWN(pollers)
 {
-	EXPECT_EQ(0, child_end(&self->c));
+	EXPECT_EQ(0, child_kill(&self->c));
 	EXPECT_EQ(0, ends_close(&self->r));
 }
 
