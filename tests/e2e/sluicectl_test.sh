@@ -167,7 +167,17 @@ test_create() {
 	try sluicectl create t.b --max-attempts 255
 	check "too many attempts" usage "from 0 to 254"
 	try sluicectl create t.b --policy random
-	check "an unknown policy" usage "'random' is unknown; this release has: shared"
+	check "an unknown policy" usage "--policy: no policy is called 'random'; there are shared, round-robin"
+	sluicectl create t.policy --slots 64
+	try sluicectl policy t.policy affinity
+	check "another policy" succeeds ''
+	try sluicectl show t.policy
+	check "show tells it" succeeds 'policy affinity'
+	try sluicectl policy t.policy random
+	check "a policy that is unknown" usage "no policy is called 'random'"
+	try sluicectl policy t.policy
+	check "no policy at all" usage 'which policy'
+	sluicectl destroy t.policy
 	try sluicectl create t.b --mode 999
 	check "a wrong mode" usage "not an octal mode such as 0660"
 	try sluicectl create ../etc
