@@ -234,8 +234,8 @@ static int check_line(const char *line)
 {
 	for (; *line; line++)
 		if (*line < ' ' || *line > '~')
-			return __sluice_err(-EINVAL, "a declaration of types has a byte 0x%02x in it, "
-					    "which is not printable ASCII", (unsigned char)*line);
+			return __sluice_err(-EINVAL, "a declaration of types has a byte 0x%02x in "
+					    "it, which is not printable ASCII", (unsigned char)*line);
 	return 0;
 }
 
@@ -339,8 +339,8 @@ int sluice_tensor_check(const struct sluice_tensor *t, const struct sluice_accep
 	}
 	sluice_tensor_format(t, got);
 	if (limit)
-		return __sluice_err(-EMSGSIZE, "%s takes at most %u bytes of %s; got %u", name, limit,
-				    got, t->bytes);
+		return __sluice_err(-EMSGSIZE, "%s takes at most %u bytes of %s; got %u", name,
+				    limit, got, t->bytes);
 	return __sluice_err(-EPROTOTYPE, "%s takes %s; got %s", name, list_types(a, list), got);
 }
 
@@ -357,8 +357,8 @@ static int fit_shape(struct sluice_tensor *t, size_t bytes, const char *text)
 		if (shape[i] != SLUICE_DIM_ANY)
 			continue;
 		if (open)
-			return __sluice_err(-EINVAL, "'%s' leaves more than one dimension open: the "
-					    "bytes give one, write the others", text);
+			return __sluice_err(-EINVAL, "'%s' leaves more than one dimension open: "
+					    "the bytes give one, write the others", text);
 		open = &t->shape[i];
 		shape[i] = 1;
 	}
@@ -389,7 +389,8 @@ int sluice_tensor_fit(struct sluice_tensor *t, size_t bytes)
 		h.dtype = SLUICE_DTYPE_U8;
 	if (!sluice_dtype_size(h.dtype))
 		return __sluice_err(-EINVAL, "'%s' does not say how the bytes are meant: write "
-				    "%s:dtype[shape]%s", text, sluice_modality_name(h.modality) ?: "?",
+				    "%s:dtype[shape]%s", text,
+				    sluice_modality_name(h.modality) ?: "?",
 				    __sluice_may_be_encoded(h.modality) ? ", or its encoding" : "");
 	if (h.rank == SLUICE_RANK_ANY) {
 		h.rank = 1;

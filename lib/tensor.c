@@ -147,8 +147,8 @@ static int check_media(const struct sluice_tensor *t, int err)
 	size_t n = strnlen(t->media, SLUICE_MEDIA_MAX);
 
 	if (n && !__sluice_media_valid(t->media))
-		return __sluice_err(err, "the type of the message names its encoding with other than "
-				    "at most %d of a-z 0-9 . + -", SLUICE_MEDIA_MAX - 1);
+		return __sluice_err(err, "the type of the message names its encoding with other "
+				    "than at most %d of a-z 0-9 . + -", SLUICE_MEDIA_MAX - 1);
 	for (; n < SLUICE_MEDIA_MAX; n++)
 		if (t->media[n])
 			return __sluice_err(err, "the type of the message has something behind its "
@@ -175,8 +175,8 @@ static int64_t check_type(const struct sluice_tensor *t, int err)
 	int64_t bytes;
 
 	if (!sluice_modality_name(t->modality))
-		return __sluice_err(err, "the message's modality is %u, which this library does not "
-				    "know; known are %s", t->modality, __sluice_modalities(known));
+		return __sluice_err(err, "the message's modality is %u, which this library does "
+				    "not know; known are %s", t->modality, __sluice_modalities(known));
 	if (!sluice_dtype_name(t->dtype))
 		return __sluice_err(err, "the message's dtype is %u, which this library does not "
 				    "know; known are %s", t->dtype, __sluice_dtypes(known));
@@ -300,8 +300,8 @@ int sluice_tensor_read(const struct sluice_msg *msg, struct sluice_tensor *t, co
 	if (h.magic != SLUICE_TENSOR_MAGIC)
 		return __sluice_err_lazy(-ENOMSG, ERROR_UNTYPED, NULL);
 	if (msg->len < SLUICE_TENSOR_HEADER)
-		return __sluice_err(-EBADMSG, "the message ends after %u bytes, within the %u of its "
-				    "type", msg->len, SLUICE_TENSOR_HEADER);
+		return __sluice_err(-EBADMSG, "the message ends after %u bytes, within the %u of "
+				    "its type", msg->len, SLUICE_TENSOR_HEADER);
 	if (h.version != SLUICE_TENSOR_VERSION)
 		return __sluice_err(-EBADMSG, "the message's type is written in version %u; this "
 				    "library knows %u", h.version, SLUICE_TENSOR_VERSION);
@@ -312,8 +312,8 @@ int sluice_tensor_read(const struct sluice_msg *msg, struct sluice_tensor *t, co
 		return __sluice_err(-EBADMSG, "the message's type says %u bytes of data, its shape "
 				    "makes %lld", h.bytes, (long long)bytes);
 	if (msg->len - SLUICE_TENSOR_HEADER != h.bytes)
-		return __sluice_err(-EBADMSG, "the message's type says %u bytes of data, the message "
-				    "has %u", h.bytes, msg->len - SLUICE_TENSOR_HEADER);
+		return __sluice_err(-EBADMSG, "the message's type says %u bytes of data, the "
+				    "message has %u", h.bytes, msg->len - SLUICE_TENSOR_HEADER);
 	*t = h;
 	*data = (const char *)msg->data + SLUICE_TENSOR_HEADER;
 	return 0;

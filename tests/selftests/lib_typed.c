@@ -123,7 +123,8 @@ TEST_F_TIMEOUT(typed, images, 120)
 	for (unsigned int n = 0; n < IMAGES; n++) {
 		unsigned int wrong = 0;
 
-		ASSERT_EQ(0, sluice_claim(self->in, &msg, 30 * SECOND)) TH_LOG("%s", sluice_error());
+		ASSERT_EQ(0, sluice_claim(self->in, &msg, 30 * SECOND))
+			TH_LOG("%s", sluice_error());
 		ASSERT_EQ(n, msg.counter);
 		ASSERT_EQ(0, sluice_tensor_read(&msg, &type, &data)) TH_LOG("%s", sluice_error());
 		ASSERT_EQ(0, sluice_tensor_check(&type, &self->accepts))

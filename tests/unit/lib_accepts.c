@@ -97,15 +97,16 @@ static void test_bad(void **state)
 		{ "Image/png", "unknown modality 'Image'" },
 		{ "imag", "unknown modality 'imag'" },
 		{ "images", "unknown modality 'images'" },
-		{ "tokens:int32[?]", "unknown dtype 'int32'; known are f32, f64, f16, bf16, i8, u8, "
-		  "i16, u16, i32, u32, i64, u64, bool, and ? for any" },
+		{ "tokens:int32[?]", "unknown dtype 'int32'; known are f32, f64, f16, bf16, i8, "
+		  "u8, i16, u16, i32, u32, i64, u64, bool, and ? for any" },
 		{ "tokens:", "unknown dtype ''" },
 		{ "tokens:[3]", "unknown dtype ''" },
 		{ "tokens[3]", "'[3]' is too much" },
 		{ "tokens:i32[", "'' is no length of a dimension" },
 		{ "tokens:i32[3", "the shape has no ']'" },
 		{ "tokens:i32[3,]", "'' is no length of a dimension" },
-		{ "tokens:i32[-1]", "'-1' is no length of a dimension: write a number, or ? for any" },
+		{ "tokens:i32[-1]", "'-1' is no length of a dimension: write a number, or ? "
+		  "for any" },
 		{ "tokens:i32[3x]", "'3x' is no length" },
 		{ "tokens:i32[4294967295]", "'4294967295' is no length" },
 		{ "tokens:i32[99999999999999999999999]", "is no length" },
@@ -114,7 +115,8 @@ static void test_bad(void **state)
 		{ "hidden:f64[536870904,?]", "the shape makes more than 4294967231 bytes" },
 		{ "hidden:?[?,4294967294,2]", "the shape makes more than" },
 		{ "image/", "'' is no encoding" },
-		{ "image/PNG", "'PNG' is no encoding: write 1 to 15 of a-z 0-9 . + -, or * for any" },
+		{ "image/PNG", "'PNG' is no encoding: write 1 to 15 of a-z 0-9 . + -, or * for "
+		  "any" },
 		{ "image/abcdefghijklmnop", "'abcdefghijklmnop' is no encoding" },
 		{ "image/png:u8", "':u8' is too much: one type is wanted" },
 		{ "tokens/png", "only text, image and audio are encoded, tokens is not" },

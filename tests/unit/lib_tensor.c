@@ -177,8 +177,8 @@ static const struct flaw flaws[] = {
 	{ 4, 1, 2, "version 2; this library knows 1" },
 	{ 4, 1, 0, "version 0" },
 	{ 5, 1, 0, "modality is 0" },
-	{ 5, 1, SLUICE_MODALITY_COUNT, "modality is 10, which this library does not know; known are "
-	  "text, tokens, embedding, hidden, kv, logits, image, audio, control" },
+	{ 5, 1, SLUICE_MODALITY_COUNT, "modality is 10, which this library does not know; known "
+	  "are text, tokens, embedding, hidden, kv, logits, image, audio, control" },
 	{ 5, 1, 255, "modality is 255" },
 	{ 5, 1, SLUICE_MODALITY_TEXT, "text in u8 of rank 3; text and encoded data are u8[bytes]" },
 	{ 6, 1, SLUICE_DTYPE_ANY, "dtype is 0" },
@@ -288,7 +288,7 @@ static void test_every_length(void **state)
 	free(typed.payload);
 }
 
-/* Products that end near 2^32 and 2^64: neither may come out small. */
+/* Products that end near 2^32 and 2^64: neither may come out small, and a 0 hides nothing. */
 static void test_overflow(void **state)
 {
 	static const struct {
@@ -306,7 +306,7 @@ static void test_overflow(void **state)
 		{ { 641, 6700417, 4294967294, 2 }, 4, SLUICE_DTYPE_U8, -EOVERFLOW },
 		{ { 2147483648, 2147483648 }, 2, SLUICE_DTYPE_F32, -EOVERFLOW },
 		{ { 2147483648, 2147483648, 2, 2 }, 4, SLUICE_DTYPE_F32, -EOVERFLOW },
-		{ { 0, 65536, 65536 }, 3, SLUICE_DTYPE_U8, -EOVERFLOW },	/* 0 hides nothing */
+		{ { 0, 65536, 65536 }, 3, SLUICE_DTYPE_U8, -EOVERFLOW },
 		{ { 65536, 65536, 0 }, 3, SLUICE_DTYPE_U8, -EOVERFLOW },
 		{ { 65536, 0, 16 }, 3, SLUICE_DTYPE_U8, 0 },
 		{ { 0 }, 0, SLUICE_DTYPE_F64, 8 },				/* one element */

@@ -105,7 +105,8 @@ static int receive(struct sluice_ep *in, const struct sluice_accepts *accepts)
 
 int main(void)
 {
-	struct sluice_create stage = { .name = STAGE, .nslots = 64, .nbufs = 4, .bufsize = 1 << 20 };
+	struct sluice_create stage = { .name = STAGE, .nslots = 64,
+				       .nbufs = 4, .bufsize = 1u << 20 };
 	struct sluice_accepts accepts = { .stage = STAGE };
 	struct sluice_ctx *ctx;
 	struct sluice_ep *in;

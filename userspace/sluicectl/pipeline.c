@@ -227,8 +227,10 @@ static int set_accepts(const struct loader *l, const struct toml_node *node, cha
 	FILE *line;
 
 	if (node->type != TOML_ARRAY || !node->nchildren)
-		return fail(l, node, "'%s': a list of types is wanted, [\"tokens:i32[?]\", "
-			    "\"image/png\"]; leave it out for a stage that says nothing", node->key);
+		return fail(l, node,
+			    "'%s': a list of types is wanted, [\"tokens:i32[?]\", \"image/png\"]; "
+			    "leave it out for a stage that says nothing",
+			    node->key);
 	line = open_memstream(accepts, &size);
 	if (!line)
 		return no_memory();

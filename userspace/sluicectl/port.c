@@ -66,7 +66,8 @@ int message_format_parse(const char *text, enum message_format *format)
 }
 
 /*
- * What is printed of a message: of a typed one the data; of one whose type makes no sense all of it.
+ * What is printed of a message: of a typed one the data; of one whose type makes no sense all of
+ * it.
  * @why:	what is wrong with the type, or ""
  */
 struct body {
@@ -101,7 +102,8 @@ static void add_type(struct json_object *object, const struct sluice_tensor *t)
 			       json_object_new_string(sluice_tensor_format(t, text)));
 	json_object_object_add(object, "modality",
 			       json_object_new_string(sluice_modality_name(t->modality)));
-	json_object_object_add(object, "dtype", json_object_new_string(sluice_dtype_name(t->dtype)));
+	json_object_object_add(object, "dtype",
+			       json_object_new_string(sluice_dtype_name(t->dtype)));
 	for (unsigned int i = 0; i < t->rank; i++)
 		json_object_array_add(shape, json_object_new_uint64(t->shape[i]));
 	json_object_object_add(object, "shape", shape);
