@@ -267,6 +267,13 @@ test_types() {
 	check "bytes that do not fill the shape" fails 1 "t.a.*5 bytes do not fill 'tokens:i32"
 }
 
+test_example() {
+	try "$O/examples/image"
+	check "the example: an image comes unharmed, a sound is refused by name" succeeds \
+		"got audio:f32\[16000\]@16000"
+	check "with the same bytes" [ "$(grep -oE 'checksum [0-9a-f]+' "$work/out" | sort -u | wc -l)" -eq 1 ]
+}
+
 test_acknowledge() {
 	(sleep 0.3; sluicectl recv t.a >"$work/copy") &
 	try sluicectl send t.a --wait --timeout 5s --json hello
@@ -765,6 +772,7 @@ test_help
 test_create
 test_messages
 test_types
+test_example
 test_acknowledge
 test_states
 test_interrupt

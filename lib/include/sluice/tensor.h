@@ -56,7 +56,7 @@ enum sluice_modality {
 	SLUICE_MODALITY_KV		= 5,	/* keys and values of attention */
 	SLUICE_MODALITY_LOGITS		= 6,	/* a score for each id */
 	SLUICE_MODALITY_IMAGE		= 7,	/* raw: [height, width, channels]; or encoded */
-	SLUICE_MODALITY_AUDIO		= 8,	/* raw: [samples], [samples, channels]; or encoded */
+	SLUICE_MODALITY_AUDIO		= 8,	/* raw: [samples (, channels)]; or encoded */
 	SLUICE_MODALITY_CONTROL		= 9,	/* what stages tell each other; theirs to define */
 	SLUICE_MODALITY_COUNT
 };
