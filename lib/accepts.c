@@ -235,7 +235,8 @@ static int check_line(const char *line)
 	for (; *line; line++)
 		if (*line < ' ' || *line > '~')
 			return __sluice_err(-EINVAL, "a declaration of types has a byte 0x%02x "
-					    "in it, which is not printable ASCII", (unsigned char)*line);
+					    "in it, which is not printable ASCII",
+					    (unsigned char)*line);
 	return 0;
 }
 

@@ -176,10 +176,12 @@ static int64_t check_type(const struct sluice_tensor *t, int err)
 
 	if (!sluice_modality_name(t->modality))
 		return __sluice_err(err, "the message's modality is %u, which this library does "
-				    "not know; known are %s", t->modality, __sluice_modalities(known));
+				    "not know; known are %s", t->modality,
+				    __sluice_modalities(known));
 	if (!sluice_dtype_name(t->dtype))
 		return __sluice_err(err, "the message's dtype is %u, which this library does "
-				    "not know; known are %s", t->dtype, __sluice_dtypes(known));
+				    "not know; known are %s", t->dtype,
+				    __sluice_dtypes(known));
 	if (t->rank > SLUICE_TENSOR_RANK)
 		return __sluice_err(err, "the message's type has %u dimensions; %u are the most",
 				    t->rank, SLUICE_TENSOR_RANK);
