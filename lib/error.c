@@ -5,7 +5,7 @@
 
 #include "internal.h"
 
-#define ERROR_MAX	320
+#define ERROR_MAX	512
 
 static _Thread_local struct {
 	enum lazy_error what;
@@ -57,6 +57,9 @@ static const char *lazy_text(enum lazy_error what)
 		return "the claim is no longer the caller's: it took longer than the "
 		       "ack timeout and was given to somebody else; sluice_renew() in time, "
 		       "or create it with a longer --ack-timeout";
+	case ERROR_UNTYPED:
+		return "the message has no type: it does not begin with the header that "
+		       "sluice_tensor_begin() writes";
 	case ERROR_NONE:
 		break;
 	}

@@ -10,6 +10,8 @@
  *	poll.c      sleeping by poll and ioctl, where io_uring is forbidden
  *	async.c     sends that complete on the ACK
  *	admin.c     the control device
+ *	tensor.c    the type at the beginning of a message
+ *	accepts.c   what a stage declares that it takes
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *
@@ -30,6 +32,7 @@
 #include <stdint.h>
 
 #include <sluice/sluice.h>
+#include <sluice/tensor.h>
 #include <slot.h>
 
 #define SLUICE_DEV_DIR		"/dev/sluice"
@@ -212,6 +215,7 @@ enum lazy_error {
 	ERROR_INTERRUPTED,
 	ERROR_CLOSED,
 	ERROR_STALE,
+	ERROR_UNTYPED,
 };
 
 int __sluice_err(int ret, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -311,6 +315,18 @@ int __sluice_claim_peek(struct sluice_ep *ep);
 void __sluice_members_changed(struct sluice_ep *ep);
 u32 __sluice_choose(struct sluice_ep *ep, u64 stream);
 bool __sluice_mine(struct sluice_ep *ep, const struct sluice_slot *slot, u64 word);
+
+/* ------------------------------------------------------------ tensor.c --- */
+
+#define SLUICE_KNOWN_MAX	96	/* all modalities, or all dtypes, in one line */
+
+void __sluice_append(char *text, size_t size, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+const char *__sluice_modalities(char known[SLUICE_KNOWN_MAX]);
+const char *__sluice_dtypes(char known[SLUICE_KNOWN_MAX]);
+bool __sluice_media_valid(const char media[SLUICE_MEDIA_MAX]);
+bool __sluice_may_be_encoded(unsigned int modality);
+int64_t __sluice_shape_bytes(const u32 *shape, u32 rank, size_t element);
 
 /* -------------------------------------------------------------- inline --- */
 

@@ -24,12 +24,16 @@ rm -rf "$work" && mkdir -p "$work/src"
 cat >"$work/src/program.c" <<'END'
 #include <stdio.h>
 #include <sluice/sluice.h>
+#include <sluice/tensor.h>
 
 int main(void)
 {
 	struct sluice_features f;
 	struct sluice_ctx *ctx;
+	struct sluice_tensor type;
 
+	if (sluice_type_parse("tokens:i32[?]", &type))
+		return 3;
 	if (sluice_ctx_create(0, &ctx))
 		return 1;
 	/* No module here: the error has to say what to do. */

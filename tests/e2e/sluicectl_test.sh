@@ -236,6 +236,54 @@ test_messages() {
 	check "words and a file" usage "not both"
 }
 
+test_types() {
+	head -c 9000 /dev/urandom >"$work/picture"
+	try sluicectl send t.a --type image/png --file "$work/picture" --json
+	check "send --type" json '.type == "image/png" and .bytes == 9000'
+	sluicectl recv t.a >"$work/copy" 2>"$work/err"
+	check "an encoded image comes byte for byte" cmp -s "$work/picture" "$work/copy"
+	check "and its type is said beside it" grep -q 'image/png, 9000 bytes' "$work/err"
+	sluicectl send t.a --type 'image:u8[?,100,3]' --file "$work/picture"
+	try sluicectl recv t.a --json
+	check "recv --json has type, dtype and shape" json '.type == "image:u8[30,100,3]" and
+		.modality == "image" and .dtype == "u8" and .shape == [30, 100, 3] and .bytes == 9000 and
+		(.hex | length) == 18000'
+	sluicectl send t.a --type text hello
+	try sluicectl recv t.a --json
+	check "typed text is text" json '.text == "hello" and .modality == "text" and .bytes == 5'
+	printf '\223SLT and no type' | sluicectl send t.a
+	try sluicectl recv t.a --json
+	check "a type that makes no sense" json '.type == null and .bytes == 16 and
+		(.type_error | test("within the 64 of its type"))'
+	sluicectl send t.a --type 'audio:i16[?]@8000' --file "$work/picture"
+	sluicectl send t.a --type 'tokens:i32[3]' abcdefghijkl
+	sluicectl send t.a untyped
+	try sluicectl recv t.a --count 3 --accepts 'text, tokens:i32[?]'
+	check "recv --accepts takes what is declared" [ "$out" = abcdefghijkl ]
+	check "names what is not" grep -q "stage 't.a' takes text or tokens:i32\[?\]; got audio:i16\[4500\]@8000" "$work/err"
+	check "and what has no type" grep -q "'t.a': .*the message has no type" "$work/err"
+	check "and fails" [ "$status" -eq 1 ]
+	try sluicectl dead list t.a --json
+	check "what is refused is a dead letter at once" json 'length == 2 and all(.[]; .attempts == 1) and
+		.[0].errno == 91 and .[1].errno == 42'
+	sluicectl dead drop t.a --all >/dev/null
+	try sluicectl send t.a --type imag/png x
+	check "a modality that is unknown" usage "--type: 'imag/png': unknown modality 'imag'; known are text, tokens"
+	try sluicectl send t.a --type 'tokens:int32[?]' x
+	check "a dtype that is unknown" usage "unknown dtype 'int32'; known are f32"
+	try sluicectl recv t.a --accepts 'text, tokens:i32[-1]'
+	check "a declaration that is wrong" usage "--accepts: .*'-1' is no length of a dimension"
+	try sluicectl send t.a --type 'tokens:i32[?]' hello
+	check "bytes that do not fill the shape" fails 1 "t.a.*5 bytes do not fill 'tokens:i32"
+}
+
+test_example() {
+	try "$O/examples/image"
+	check "the example: an image comes unharmed, a sound is refused by name" succeeds \
+		"got audio:f32\[16000\]@16000"
+	check "with the same bytes" [ "$(grep -oE 'checksum [0-9a-f]+' "$work/out" | sort -u | wc -l)" -eq 1 ]
+}
+
 test_acknowledge() {
 	(sleep 0.3; sluicectl recv t.a >"$work/copy") &
 	try sluicectl send t.a --wait --timeout 5s --json hello
@@ -435,7 +483,8 @@ name = "t.two"
 slots = 64
 buffers = 4
 buffer_size = "8K"
-command = ["sh", "-c", "echo $SLUICE_PIPELINE $SLUICE_STAGE $SLUICE_REPLICA $EXTRA; exec sluicectl recv t.two --count 0"]
+accepts = ["tokens:i32[?]", "text"]
+command = ["sh", "-c", "echo $SLUICE_PIPELINE $SLUICE_STAGE $SLUICE_REPLICA $EXTRA $SLUICE_ACCEPTS; exec sluicectl recv t.two --count 0"]
 environment = { EXTRA = "extra" }
 END
 }
@@ -460,6 +509,8 @@ test_bad_files() {
 	bad '19:1' "'buffer_size'.*'8Q' is not a size" '19s/8K/8Q/'
 	bad '15:[0-9]+' "a stage 't.one' stands in line 9 already" '16s/t.two/t.one/'
 	bad '15:[0-9]+' 'this \[\[stage\]\] has no name' '16d'
+	bad '20:29' "'accepts': 'imge/png': unknown modality 'imge'; known are text" '20s/"text"/"imge\/png"/'
+	bad '20:1' "'accepts': a list of types is wanted" '20s/= .*/= "text"/'
 	bad '3:1' "'drain_timeout'.*'3q' is not a duration" '3s/3s/3q/'
 	bad '1:1' 'the pipeline has no name' '2d'
 	bad '6:[0-9]+' "a pipeline file has no key 'variable'; did you mean 'variables'" '6s/variables/variable/'
@@ -492,7 +543,11 @@ test_up() {
 		(.daemons | length) == 3 and all(.daemons[]; .ready)'
 	check "all consumers are attached" is t.one .consumers 2
 	check "the geometry is the file's" is t.two .bufsize 8192
-	check "the daemon got its environment" within 2 grep -q '^t-two t.two 0 extra$' "$SLUICE_RUN_DIR/t-two.log"
+	check "the daemon got its environment" within 2 grep -q '^t-two t.two 0 extra tokens:i32\[?\], text$' "$SLUICE_RUN_DIR/t-two.log"
+	try sluicectl show t.two
+	check "show tells what the stage declares" succeeds 'accepts +tokens:i32\[\?\], text'
+	try sluicectl show t.one --json
+	check "and nothing of one that does not" json '.accepts == null'
 	try sluicectl up "$work/p.toml"
 	check "up twice" fails 1 "'t-two' is up already \(supervisor [0-9]+\).*sluicectl down t-two"
 	sluicectl send t.two --wait --timeout 5s hello
@@ -726,6 +781,8 @@ insert_module
 test_help
 test_create
 test_messages
+test_types
+test_example
 test_acknowledge
 test_states
 test_interrupt

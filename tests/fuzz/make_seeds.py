@@ -122,6 +122,7 @@ name = "a"
 slots = 64
 buffers = 4
 buffer_size = "64K"
+accepts = ["tokens:i32[?]", "image/png <= 4M"]
 policy = "shared"
 mode = "0660"
 owner = "root"
@@ -178,14 +179,30 @@ def message_seeds():
     yield "reply", message(11, 0, reply, 0x80)
 
 
+def tensor_seeds():
+    """One byte: bit 7: the header's sizes are made to agree; a line of declarations; a payload."""
+    def typed(modality, dtype, shape, data, media=b"", rate=0):
+        dims = struct.pack("<8I", *shape, *[0] * (8 - len(shape)))
+        return b"\x93SLT" + bytes([1, modality, dtype, len(shape)]) + dims + \
+            struct.pack("<II16s", len(data), rate, media) + data
+    yield "image", b"\0image:u8[?,?,3], image/png <= 4K\0" + typed(7, 6, [2, 3, 3], bytes(18))
+    yield "png", b"\0image/*, text\0" + typed(7, 6, [8], b"\x89PNG\r\n\x1a\n", b"png")
+    yield "audio", b"\0audio:f32[?]@16000<=1M\0" + typed(8, 1, [4], bytes(16), rate=16000)
+    yield "tokens", b"\x80tokens:i32[3],kv:bf16[2,?]\0" + typed(2, 9, [3], bytes(12))
+    yield "scalar", b"\0control:bool[]\0" + typed(9, 13, [], b"\1")
+    yield "empty", b"\0hidden:?[0,576]\0" + typed(4, 2, [0, 576], b"")
+    yield "untyped", b"\0text\0hello"
+    yield "wrong", b"\0tokns:int32[?\0" + typed(2, 9, [65536] * 4, b"")
+
+
 def ring_seeds():
     yield "mixed", bytes(range(64)) * 4
     yield "stream", bytes([0, 16, 32] * 40)
 
 
 SEEDS = {"gguf": model_seeds, "encode": encode_seeds, "vocabulary": vocabulary_seeds,
-         "chat": chat_seeds, "toml": toml_seeds, "message": message_seeds, "ring": ring_seeds,
-         "slots": ring_seeds}
+         "chat": chat_seeds, "toml": toml_seeds, "message": message_seeds, "tensor": tensor_seeds,
+         "ring": ring_seeds, "slots": ring_seeds}
 
 
 def main():

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "sluicectl.h"
+#include "state.h"
 
 /* ------------------------------------------------- what there is to know --- */
 
@@ -364,6 +365,7 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 	struct json_object *object, *array;
 	struct libscols_table *table;
 	struct sluice_info info = { 0 };
+	char *accepts;
 	int err, status = ctl_parse(cmd, list_options, show_parser, argc, argv, &args);
 
 	if (status)
@@ -371,20 +373,26 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 	err = sluice_info(args.name, &info);
 	if (err)
 		return ctl_library_error(err);
+	accepts = state_accepts(args.name);
 	if (args.json) {
 		object = info_json(&info);
+		if (accepts)
+			json_object_object_add(object, "accepts", json_object_new_string(accepts));
 		array = json_object_new_array();
 		err = each_endpoint(args.name, array, NULL);
 		json_object_object_add(object, "endpoints", array);
 		ctl_print_json(object);
 	} else {
 		show_geometry(&info);
+		if (accepts)
+			printf("accepts   %s\n", accepts);
 		table = ctl_table(columns);
 		err = each_endpoint(args.name, NULL, table);
 		if (info.producers + info.consumers)
 			putchar('\n');
 		ctl_table_print(table);
 	}
+	free(accepts);
 	return err ? ctl_library_error(err) : CTL_OK;
 }
 

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sluice/tensor.h>
+
 #include "port.h"
 #include "sluicectl.h"
 
@@ -19,6 +21,8 @@ struct send_args {
 	int64_t timeout_ns;
 	const char *file;
 	char *text;
+	bool typed;
+	struct sluice_tensor type;	/* as declared; '?' follows from the data's length */
 	bool lines;
 	bool wait;
 	bool json;
@@ -28,6 +32,8 @@ struct send_args {
 static const struct argp_option send_options[] = {
 	{ "file", 'f', "FILE", 0, "Send the contents of FILE; '-' is standard input", 0 },
 	{ "lines", 'l', NULL, 0, "Each line of the input is a message of its own", 0 },
+	{ "type", 'T', "TYPE", 0, "Say what it is: image/png, text, tokens:i32[?], "
+	  "image:u8[480,640,3], audio:f32[?]@16000; the receiver can check it", 0 },
 	{ "kind", 'k', "N", 0, "Message type, 0..65535 (0)", 0 },
 	{ "stream", 's', "N", 0, "Stream id (0)", 0 },
 	{ "counter", 'c', "N", 0, "Position in the stream; rises by one each message (0)", 0 },
@@ -57,6 +63,11 @@ static error_t send_parser(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'l':
 		args->lines = true;
+		return 0;
+	case 'T':
+		if (sluice_type_parse(arg, &args->type))
+			argp_error(state, "--type: %s", sluice_error());
+		args->typed = true;
 		return 0;
 	case 'k':
 		args->msg.kind = ctl_option_number(state, "--kind", arg, UINT16_MAX);
@@ -93,35 +104,73 @@ static error_t send_parser(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* The payload of a typed message, to be freed; NULL after the error was printed. */
+static void *typed_payload(const struct send_args *args, struct sluice_tensor *type,
+			   const void *data, size_t len)
+{
+	char *payload;
+	void *at;
+
+	if (sluice_tensor_fit(type, len)) {
+		ctl_error("stage '%s': %s", args->stage, sluice_error());
+		return NULL;
+	}
+	payload = malloc(SLUICE_TENSOR_HEADER + len);
+	if (!payload || sluice_tensor_begin(payload, SLUICE_TENSOR_HEADER + len, type, &at)) {
+		ctl_error("stage '%s': %s", args->stage, payload ? sluice_error() : "no memory");
+		free(payload);
+		return NULL;
+	}
+	if (len)
+		memcpy(at, data, len);
+	return payload;
+}
+
+static void print_sent(const struct send_args *args, const struct sluice_tensor *type, size_t len)
+{
+	const struct sluice_msg *msg = &args->msg;
+	struct json_object *object = json_object_new_object();
+	char text[SLUICE_TYPE_TEXT];
+
+	json_object_object_add(object, "stage", json_object_new_string(args->stage));
+	json_object_object_add(object, "stream", json_object_new_uint64(msg->stream));
+	json_object_object_add(object, "counter", json_object_new_uint64(msg->counter));
+	if (args->typed)
+		json_object_object_add(object, "type",
+				       json_object_new_string(sluice_tensor_format(type, text)));
+	json_object_object_add(object, "bytes", json_object_new_uint64(len));
+	json_object_object_add(object, "acknowledged", json_object_new_boolean(args->wait));
+	if (!args->wait)
+		json_object_object_add(object, "ticket", json_object_new_uint64(msg->ticket));
+	ctl_print_json(object);
+}
+
 static int send_one(struct sluice_ep *ep, struct send_args *args, const void *data, size_t len)
 {
+	struct sluice_tensor type = args->type;
 	struct sluice_msg *msg = &args->msg;
-	struct json_object *object;
+	void *payload = NULL;
 	int err;
 
 	if (len > UINT32_MAX) {
 		ctl_error("stage '%s': the message is longer than 4G", args->stage);
 		return CTL_FAILED;
 	}
-	msg->data = data;
-	msg->len = (uint32_t)len;
+	if (args->typed) {
+		payload = typed_payload(args, &type, data, len);
+		if (!payload)
+			return CTL_FAILED;
+	}
+	msg->data = payload ?: data;
+	msg->len = (uint32_t)(payload ? SLUICE_TENSOR_HEADER + len : len);
 	msg->buffer = SLUICE_NO_BUFFER;
 	err = args->wait ? sluice_send_sync(ep, msg, args->timeout_ns) :
 			   sluice_send(ep, msg, args->timeout_ns);
+	free(payload);
 	if (err)
 		return ctl_library_error(err);
-	if (args->json) {
-		object = json_object_new_object();
-		json_object_object_add(object, "stage", json_object_new_string(args->stage));
-		json_object_object_add(object, "stream", json_object_new_uint64(msg->stream));
-		json_object_object_add(object, "counter", json_object_new_uint64(msg->counter));
-		json_object_object_add(object, "bytes", json_object_new_uint64(len));
-		json_object_object_add(object, "acknowledged", json_object_new_boolean(args->wait));
-		if (!args->wait)
-			json_object_object_add(object, "ticket",
-					       json_object_new_uint64(msg->ticket));
-		ctl_print_json(object);
-	}
+	if (args->json)
+		print_sent(args, &type, len);
 	msg->counter++;
 	return CTL_OK;
 }
@@ -212,14 +261,18 @@ struct recv_args {
 	enum message_format format;
 	bool no_ack;
 	int nack;		/* reason, 0: acknowledge */
+	struct sluice_accepts accepts;
+	bool refused;
 };
 
 static const struct argp_option recv_options[] = {
 	{ "count", 'n', "N", 0, "Stop after N messages; 0: go on until Ctrl-C (1)", 0 },
 	{ "timeout", 't', "TIME", 0, "Wait so long for each message (for ever)", 0 },
 	{ "format", 'f', "FORMAT", 0, "raw: just the bytes (default); line: and a newline; "
-	  "hex; json: one object a line with stream, counter, kind, attempt", 0 },
+	  "hex; json: one object a line with stream, counter, kind, attempt, type", 0 },
 	{ "json", 'j', NULL, 0, "The same as --format json", 0 },
+	{ "accepts", 'a', "TYPES", 0, "Refuse for good what is none of these types, separated by "
+	  "commas: tokens:i32[?], image/png <= 4M", 0 },
 	{ "no-ack", OPT_NO_ACK, NULL, 0,
 	  "Look without taking: give the messages back, not charged, when done", 0 },
 	{ "nack", OPT_NACK, "ERRNO", OPTION_ARG_OPTIONAL,
@@ -245,6 +298,10 @@ static error_t recv_parser(int key, char *arg, struct argp_state *state)
 	case 'j':
 		args->format = MESSAGE_JSON;
 		return 0;
+	case 'a':
+		if (sluice_accepts_parse(&args->accepts, arg))
+			argp_error(state, "--accepts: %s", sluice_error());
+		return 0;
 	case OPT_NO_ACK:
 		args->no_ack = true;
 		return 0;
@@ -261,21 +318,47 @@ static error_t recv_parser(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!args->stage)
 			argp_error(state, "from which stage? 'sluicectl list' shows them");
-		if (args->no_ack && (args->nack || !args->count || args->count > MESSAGE_HOLD_MAX))
-			argp_error(state,
-				   "--no-ack goes with a --count from 1 to %d and without --nack",
-				   MESSAGE_HOLD_MAX);
+		if (args->no_ack && (args->nack || args->accepts.n || !args->count ||
+				     args->count > MESSAGE_HOLD_MAX))
+			argp_error(state, "--no-ack goes with a --count from 1 to %d and without "
+				   "--nack and --accepts", MESSAGE_HOLD_MAX);
+		snprintf(args->accepts.stage, sizeof(args->accepts.stage), "%s", args->stage);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
 }
 
+/* 0 when it is one of the declared types, or none are; else why not, which was printed. */
+static int check_type(const struct recv_args *args, const struct sluice_msg *msg)
+{
+	struct sluice_tensor type;
+	const void *data;
+	int err;
+
+	if (!args->accepts.n)
+		return 0;
+	err = sluice_tensor_read(msg, &type, &data);
+	if (err)
+		ctl_error("stage '%s': ticket %llu: %s", args->stage,
+			  (unsigned long long)msg->ticket, sluice_error());
+	else if ((err = sluice_tensor_check(&type, &args->accepts)))
+		ctl_error("ticket %llu: %s", (unsigned long long)msg->ticket, sluice_error());
+	return err;
+}
+
 /* Written first, acknowledged afterwards: what could not be written goes to somebody else. */
 static int deliver(struct sluice_ep *ep, struct recv_args *args, const struct sluice_msg *msg)
 {
-	int err = message_print(msg, args->format);
+	int err = check_type(args, msg);
 
+	/* It will be of the same type for ever, so nobody is asked again. */
+	if (err) {
+		args->refused = true;
+		err = sluice_nack(ep, msg, -err, 0, SLUICE_NACK_DEAD);
+		return err ? ctl_library_error(err) : CTL_OK;
+	}
+	err = message_print(msg, args->format);
 	if (err) {
 		ctl_error("standard output: %s; the message was given back", strerror(-err));
 		sluice_nack(ep, msg, 0, 0, SLUICE_NACK_BUSY);
@@ -300,7 +383,7 @@ static int receive(struct sluice_ep *ep, struct recv_args *args)
 			return ctl_library_error(err);
 		status = deliver(ep, args, &msg);
 	}
-	return status;
+	return status ?: args->refused ? CTL_FAILED : CTL_OK;
 }
 
 /* Holds all claims until the end: one that were given back at once would come again. */

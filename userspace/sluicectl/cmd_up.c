@@ -195,15 +195,23 @@ static struct json_object *new_state(const struct pipeline *p)
 {
 	struct json_object *state = json_object_new_object(), *stages = json_object_new_array();
 	struct json_object *client = json_object_new_object();
+	struct json_object *accepts = json_object_new_object();
 
 	json_object_object_add(state, "pipeline", json_object_new_string(p->name));
 	json_object_object_add(state, "file", json_object_new_string(p->path));
 	json_object_object_add(state, "boot", json_object_new_string(boot_id()));
 	json_object_object_add(state, "supervisor", process_json(getpid()));
 	json_object_object_add(state, "drain_ms", json_object_new_int64(p->drain_ms));
-	for (size_t i = 0; i < p->nstages; i++)
-		json_object_array_add(stages, json_object_new_string(p->stages[i].create.name));
+	for (size_t i = 0; i < p->nstages; i++) {
+		const struct pipeline_stage *stage = &p->stages[i];
+
+		json_object_array_add(stages, json_object_new_string(stage->create.name));
+		if (stage->accepts)
+			json_object_object_add(accepts, stage->create.name,
+					       json_object_new_string(stage->accepts));
+	}
 	json_object_object_add(state, "stages", stages);
+	json_object_object_add(state, "accepts", accepts);
 	for (int i = 0; i < PIPELINE_ROLES; i++)
 		if (p->client[i])
 			json_object_object_add(client, pipeline_roles[i],

@@ -44,7 +44,8 @@ static const struct ctl_command commands[] = {
 	{ "send", NULL, cmd_send, "STAGE [TEXT...]",
 	  "Send a message: the words, a file or standard input",
 	  "sluicectl send greet --wait 'hello, world'\n"
-	  "seq 1000 | sluicectl send greet --lines --stream 7", false },
+	  "seq 1000 | sluicectl send greet --lines --stream 7\n"
+	  "sluicectl send eyes --type image/png --file cat.png", false },
 	{ "recv", NULL, cmd_recv, "STAGE",
 	  "Receive messages and acknowledge each after it was written out",
 	  "sluicectl recv greet --count 10 --timeout 5s --format json", false },

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sluice/tensor.h>
+
 #include "expand.h"
 #include "pipeline.h"
 #include "sluicectl.h"
@@ -42,6 +44,7 @@ enum key_type {
 	KEY_USER,		/* uint32_t */
 	KEY_GROUP,		/* uint32_t */
 	KEY_DEAD_STOPS,		/* boolean: a flag of struct sluice_create */
+	KEY_ACCEPTS,		/* char *, the declarations in one line */
 };
 
 struct key {
@@ -91,6 +94,7 @@ static const struct key stage_keys[] = {
 	{ "environment", KEY_ENVIRONMENT, STAGE(environment), 0, NULL },
 	{ "replicas", KEY_NUMBER, STAGE(replicas), PIPELINE_MAX_REPLICAS, NULL },
 	{ "restart", KEY_CHOICE, STAGE(restart), 0, pipeline_restarts },
+	{ "accepts", KEY_ACCEPTS, STAGE(accepts), 0, NULL },
 	{ NULL, 0, 0, 0, NULL }
 };
 
@@ -196,6 +200,45 @@ static int set_dead_stops(const struct loader *l, const struct toml_node *node, 
 	if (node->boolean)
 		*flags |= SLUICE_CREATE_DEAD_STOPS;
 	return 0;
+}
+
+/* Each is checked where it stands, and put into one line for those who are told of it. */
+static int add_accepts(const struct loader *l, const struct toml_node *node,
+		       struct sluice_accepts *types, FILE *line)
+{
+	char *text;
+	int status = text_of(l, node, &text);
+
+	if (status)
+		return status;
+	if (sluice_accepts_parse(types, text))
+		status = fail(l, node, "'accepts': %s", sluice_error());
+	else
+		fprintf(line, "%s%s", ftell(line) ? ", " : "", text);
+	free(text);
+	return status;
+}
+
+static int set_accepts(const struct loader *l, const struct toml_node *node, char **accepts)
+{
+	struct sluice_accepts types = { .n = 0 };
+	int status = 0;
+	size_t size;
+	FILE *line;
+
+	if (node->type != TOML_ARRAY || !node->nchildren)
+		return fail(l, node,
+			    "'%s': a list of types is wanted, [\"tokens:i32[?]\", \"image/png\"]; "
+			    "leave it out for a stage that says nothing",
+			    node->key);
+	line = open_memstream(accepts, &size);
+	if (!line)
+		return no_memory();
+	for (size_t i = 0; !status && i < node->nchildren; i++)
+		status = add_accepts(l, &node->children[i], &types, line);
+	if (fclose(line) && !status)
+		status = no_memory();
+	return status;
 }
 
 static int choose(const char *text, const char *const *choices, uint32_t *value,
@@ -318,6 +361,7 @@ static int set_scalar(const struct key *key, const char *text, void *at, char wh
 	case KEY_LIST:
 	case KEY_ENVIRONMENT:
 	case KEY_DEAD_STOPS:
+	case KEY_ACCEPTS:
 		break;
 	}
 	return -EINVAL;
@@ -336,6 +380,8 @@ static int set_value(const struct loader *l, const struct key *key, const struct
 		return set_environment(l, node, at);
 	if (key->type == KEY_DEAD_STOPS)
 		return set_dead_stops(l, node, at);
+	if (key->type == KEY_ACCEPTS)
+		return set_accepts(l, node, at);
 	status = text_of(l, node, &text);
 	if (status)
 		return status;
@@ -586,6 +632,7 @@ void pipeline_free(struct pipeline *p)
 	for (size_t i = 0; i < p->nstages; i++) {
 		free_list(p->stages[i].command);
 		free_list(p->stages[i].environment);
+		free(p->stages[i].accepts);
 	}
 	for (int i = 0; i < PIPELINE_ROLES; i++)
 		free(p->client[i]);

@@ -13,6 +13,7 @@
  *	buffer_size = "64K"
  *	command = ["sluice-decoder", "--model", "${model}"]
  *	replicas = 2
+ *	accepts = ["tokens:i32[?]"]        # types of messages, see <sluice/tensor.h>
  *	[client]                           # which stage is what, for run and chat
  *	embedding = "embedding"
  *
@@ -34,11 +35,13 @@ enum pipeline_restart { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
  * @create:	name and geometry
  * @command:	NULL terminated; NULL: no daemon, the stage is only created
  * @environment: NAME=VALUE, NULL terminated; NULL: none
+ * @accepts:	the types that it takes, as sluice_accepts_parse() reads them; NULL: it does not say
  */
 struct pipeline_stage {
 	struct sluice_create	create;
 	char			**command;
 	char			**environment;
+	char			*accepts;
 	uint32_t		replicas;
 	enum pipeline_restart	restart;
 	unsigned int		line;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sluice/tensor.h>
+
 #include "port.h"
 #include "sluicectl.h"
 
@@ -63,7 +65,55 @@ int message_format_parse(const char *text, enum message_format *format)
 	return -EINVAL;
 }
 
-static void print_json(const struct sluice_msg *msg)
+/*
+ * What is printed of a message: of a typed one the data; of one whose type makes no sense all of
+ * it.
+ * @why:	what is wrong with the type, or ""
+ */
+struct body {
+	const void *data;
+	uint32_t len;
+	bool typed;
+	struct sluice_tensor type;
+	char why[CTL_WHY_MAX];
+};
+
+static void read_body(const struct sluice_msg *msg, struct body *b)
+{
+	int err = sluice_tensor_read(msg, &b->type, &b->data);
+
+	b->typed = !err;
+	b->why[0] = '\0';
+	b->len = b->type.bytes;
+	if (!err)
+		return;
+	if (err != -ENOMSG)
+		snprintf(b->why, sizeof(b->why), "%s", sluice_error());
+	b->data = msg->data;
+	b->len = msg->len;
+}
+
+static void add_type(struct json_object *object, const struct sluice_tensor *t)
+{
+	struct json_object *shape = json_object_new_array();
+	char text[SLUICE_TYPE_TEXT];
+
+	json_object_object_add(object, "type",
+			       json_object_new_string(sluice_tensor_format(t, text)));
+	json_object_object_add(object, "modality",
+			       json_object_new_string(sluice_modality_name(t->modality)));
+	json_object_object_add(object, "dtype",
+			       json_object_new_string(sluice_dtype_name(t->dtype)));
+	for (unsigned int i = 0; i < t->rank; i++)
+		json_object_array_add(shape, json_object_new_uint64(t->shape[i]));
+	json_object_object_add(object, "shape", shape);
+	if (t->media[0])
+		json_object_object_add(object, "media", json_object_new_string(t->media));
+	if (t->rate)
+		json_object_object_add(object, "rate", json_object_new_uint64(t->rate));
+}
+
+static void print_json(const struct sluice_msg *msg, const struct body *b)
 {
 	struct json_object *object = json_object_new_object(), *text;
 
@@ -73,41 +123,61 @@ static void print_json(const struct sluice_msg *msg)
 	json_object_object_add(object, "kind", json_object_new_int(msg->kind));
 	json_object_object_add(object, "flags", json_object_new_int(msg->flags));
 	json_object_object_add(object, "attempt", json_object_new_uint64(msg->attempt));
-	json_object_object_add(object, "bytes", json_object_new_uint64(msg->len));
-	text = ctl_json_utf8(msg->data, msg->len);
+	json_object_object_add(object, "bytes", json_object_new_uint64(b->len));
+	if (b->typed)
+		add_type(object, &b->type);
+	else if (b->why[0])
+		json_object_object_add(object, "type_error", json_object_new_string(b->why));
+	text = ctl_json_utf8(b->data, b->len);
 	if (text)
 		json_object_object_add(object, "text", text);
 	else
-		json_object_object_add(object, "hex", ctl_json_hex(msg->data, msg->len));
+		json_object_object_add(object, "hex", ctl_json_hex(b->data, b->len));
 	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
 					    JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(object);
 }
 
-static void print_hex(const struct sluice_msg *msg)
+static void print_hex(const struct body *b)
 {
-	const unsigned char *byte = msg->data;
+	const unsigned char *byte = b->data;
 
-	for (uint32_t i = 0; i < msg->len; i++)
+	for (uint32_t i = 0; i < b->len; i++)
 		printf("%02x", byte[i]);
 	putchar('\n');
 }
 
+/* Where it does not get between the bytes. */
+static void say_type(const struct body *b)
+{
+	char text[SLUICE_TYPE_TEXT];
+
+	if (b->typed)
+		ctl_error("%s, %u bytes", sluice_tensor_format(&b->type, text), b->len);
+	else if (b->why[0])
+		ctl_error("%s; it is printed whole", b->why);
+}
+
 int message_print(const struct sluice_msg *msg, enum message_format format)
 {
+	struct body b;
+
+	read_body(msg, &b);
+	if (format != MESSAGE_JSON)
+		say_type(&b);
 	errno = 0;
 	switch (format) {
 	case MESSAGE_RAW:
 	case MESSAGE_LINE:
-		fwrite(msg->data, 1, msg->len, stdout);
+		fwrite(b.data, 1, b.len, stdout);
 		if (format == MESSAGE_LINE)
 			putchar('\n');
 		break;
 	case MESSAGE_HEX:
-		print_hex(msg);
+		print_hex(&b);
 		break;
 	case MESSAGE_JSON:
-		print_json(msg);
+		print_json(msg, &b);
 		break;
 	}
 	if (!fflush(stdout) && !ferror(stdout))

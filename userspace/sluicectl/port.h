@@ -31,7 +31,12 @@ enum message_format {
 /** message_format_parse() - 0, or -EINVAL for a word that is no format */
 int message_format_parse(const char *text, enum message_format *format);
 
-/** message_print() - write to stdout and flush it. Return: 0 or a negative errno value */
+/**
+ * message_print() - write to stdout and flush it
+ *
+ * Of a typed message the data; its type is part of the JSON object, else it is said on stderr.
+ * Return: 0 or a negative errno value
+ */
 int message_print(const struct sluice_msg *msg, enum message_format format);
 
 #endif /* SLUICECTL_PORT_H */

@@ -74,6 +74,8 @@ static void become(const char *pipeline, const struct pipeline_stage *stage, uns
 	setenv("SLUICE_PIPELINE", pipeline, 1);
 	setenv("SLUICE_STAGE", stage->create.name, 1);
 	setenv("SLUICE_REPLICA", number, 1);
+	if (stage->accepts)
+		setenv("SLUICE_ACCEPTS", stage->accepts, 1);
 	for (char **each = stage->environment; each && *each; each++)
 		putenv(*each);
 	execv(program, stage->command);

@@ -26,17 +26,24 @@ static char *run_directory(void)
 		path = strdup(set);
 	else if (!geteuid())
 		path = strdup("/run/sluice");
-	else if (!user || !user[0])
+	else if (user && user[0] && asprintf(&path, "%s/sluice", user) < 0)
+		path = NULL;
+	return path;
+}
+
+static char *must_run_directory(void)
+{
+	char *path = run_directory();
+
+	if (!path)
 		ctl_error("no place for the state of pipelines: set SLUICE_RUN_DIR to a directory "
 			  "of yours");
-	else if (asprintf(&path, "%s/sluice", user) < 0)
-		path = NULL;
 	return path;
 }
 
 char *state_path(const char *name, const char *suffix)
 {
-	char *directory = run_directory(), *path;
+	char *directory = must_run_directory(), *path;
 
 	if (!directory)
 		return NULL;
@@ -151,41 +158,68 @@ const char *state_string(struct json_object *state, const char *key)
 	return json_object_get_string(member);
 }
 
-/* Is @entry a state file of a pipeline that came from @file? Then its name. */
-static char *name_of_state(const char *entry, const char *file)
+typedef char *look_fn(struct json_object *state, const char *name, const char *what);
+
+static char *look_at(const char *entry, look_fn *look, const char *what)
 {
 	size_t length = strlen(entry);
+	char *name, *found = NULL;
 	struct json_object *state;
-	char *name = NULL;
 
 	if (length <= 5 || strcmp(entry + length - 5, ".json"))
 		return NULL;
 	name = strndup(entry, length - 5);
 	state = name ? state_read(name) : NULL;
-	if (!state || strcmp(state_string(state, "file"), file)) {
-		free(name);
-		name = NULL;
-	}
+	if (state)
+		found = look(state, name, what);
 	json_object_put(state);
-	return name;
+	free(name);
+	return found;
+}
+
+/* What @look finds first in the states of @directory, which is freed. */
+static char *look_at_all(char *directory, look_fn *look, const char *what)
+{
+	DIR *dir = directory ? opendir(directory) : NULL;
+	const struct dirent *entry;
+	char *found = NULL;
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = look_at(entry->d_name, look, what);
+	if (dir)
+		closedir(dir);
+	free(directory);
+	return found;
+}
+
+static char *name_if_from(struct json_object *state, const char *name, const char *file)
+{
+	return strcmp(state_string(state, "file"), file) ? NULL : strdup(name);
 }
 
 static char *find_by_file(const char *word)
 {
-	char file[PATH_MAX], *directory, *name = NULL;
-	const struct dirent *entry;
-	DIR *dir;
+	char file[PATH_MAX];
 
 	if (!realpath(word, file))
 		return NULL;
-	directory = run_directory();
-	dir = directory ? opendir(directory) : NULL;
-	while (dir && !name && (entry = readdir(dir)))
-		name = name_of_state(entry->d_name, file);
-	if (dir)
-		closedir(dir);
-	free(directory);
-	return name;
+	return look_at_all(must_run_directory(), name_if_from, file);
+}
+
+static char *declared_for(struct json_object *state, const char *name, const char *stage)
+{
+	struct json_object *accepts;
+	const char *line;
+
+	if (!json_object_object_get_ex(state, "accepts", &accepts))
+		return NULL;
+	line = state_string(accepts, stage);
+	return line[0] ? strdup(line) : NULL;
+}
+
+char *state_accepts(const char *stage)
+{
+	return look_at_all(run_directory(), declared_for, stage);
 }
 
 char *state_find(const char *word)

@@ -52,6 +52,12 @@ struct json_object *state_read(const char *name);
  */
 char *state_find(const char *word);
 
+/**
+ * state_accepts() - what a running pipeline declares that @stage takes, in one line
+ * Return: allocated, NULL if none declares anything.
+ */
+char *state_accepts(const char *stage);
+
 /** state_number(), state_string() - a member; 0 and "" if it is not there or of another type */
 int64_t state_number(struct json_object *state, const char *key);
 const char *state_string(struct json_object *state, const char *key);

@@ -36,6 +36,9 @@ _sluicectl() {
 		model,--policy | model,-p) words='shared round-robin least-outstanding affinity' ;;
 		*,--policy) words=$policies ;;
 		recv,--format | recv,-f) words='raw line hex json' ;;
+		send,--type | send,-T)
+			words='text tokens:i32[?] image/png image/jpeg audio/wav audio/ogg'
+			;;
 		send,--file | send,-f | up,* | model,model) compopt -o default; return ;;
 		dead,dead) words='list show requeue drop' ;;
 		policy,policy) words=$(_sluicectl_stages) ;;
