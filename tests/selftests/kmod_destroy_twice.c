@@ -47,21 +47,6 @@ static int destroyer(struct child *c, u32 drain_ms)
 	_exit(-stage_destroy("t", drain_ms, 0));
 }
 
-static char state_of(pid_t pid)
-{
-	char path[64], line[256], *at;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = read(fd, line, sizeof(line) - 1);
-	close(fd);
-	line[n > 0 ? n : 0] = 0;
-	at = strrchr(line, ')');
-	return at && at[1] ? at[2] : '?';
-}
-
 /* It sleeps again and again: it drains. */
 static int drains(struct child *c)
 {

@@ -136,4 +136,20 @@ static inline int recv_fd(struct child *c)
 	return fd;
 }
 
+/* Of a process, as ps shows it: 'S' sleeps, 'Z' has ended; '?' there is none. */
+static inline char state_of(pid_t pid)
+{
+	char path[64], line[256], *at;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = read(fd, line, sizeof(line) - 1);
+	close(fd);
+	line[n > 0 ? n : 0] = 0;
+	at = strrchr(line, ')');
+	return at && at[1] ? at[2] : '?';
+}
+
 #endif /* SLUICE_TEST_KMOD_PROCESS_H */
