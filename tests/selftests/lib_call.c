@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: a call gets its own reply, a refusal, or the reason why there is none; late ones are dropped */
+/* Description: a call gets its own reply, a refusal, or the reason why there is none */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>

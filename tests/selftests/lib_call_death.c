@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: kill -9 of servers and callers: calls are answered by others, replies to nobody are dropped */
+/* Description: kill -9 of servers and callers: others answer, replies to nobody are dropped */
 #include <sys/mman.h>
 
 #include "lib_call.h"
@@ -69,7 +69,7 @@ static bool said(volatile uint64_t *where, uint64_t what)
 	return *where == what;
 }
 
-/* Claims one request, answers it or not, but does not acknowledge it; says so, and waits for death. */
+/* Claims a request, answers it or not, but does not acknowledge it; says so, and waits for death. */
 static pid_t unfinished_server(const char *stage, unsigned int ctx_flags, bool reply,
 			       volatile uint64_t *said)
 {

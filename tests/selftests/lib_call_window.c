@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: late and doubled replies meet no other call; replies that are held keep nobody waiting */
+/* Description: late and doubled replies meet no other call; held replies keep nobody waiting */
 #include "lib_call.h"
 
 /* The smallest ring, and a window of one place: the next call is where the last one was. */
