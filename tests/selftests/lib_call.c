@@ -283,6 +283,38 @@ TEST_F(call, dead_letter)
 	EXPECT_EQ(id, self->reply.id);
 }
 
+/* Refuses one request for good, a while after it has got it. */
+static pid_t nack_soon(const char *stage, unsigned int ctx_flags)
+{
+	struct sluice_ctx *ctx;
+	struct sluice_ep *in;
+	struct sluice_msg m;
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	CHILD_EXPECT(!sluice_ctx_create(ctx_flags, &ctx));
+	CHILD_EXPECT(!sluice_attach(ctx, stage, SLUICE_CONSUMER, 0, &in));
+	CHILD_EXPECT(!sluice_claim(in, &m, LONG));
+	sleep_ms(50);
+	CHILD_EXPECT(!sluice_nack(in, &m, ENXIO, 0, SLUICE_NACK_DEAD));
+	sluice_ctx_destroy(ctx);
+	_exit(0);
+}
+
+/* The same for somebody who sleeps by then. */
+TEST_F(call, dead_letter_sleeping)
+{
+	struct sluice_msg m = numbered(self->room, 1, 10);
+	bool told = is_told(&variant->options);
+	pid_t pid = nack_soon(self->stage, variant->ctx_flags);
+
+	ASSERT_EQ(told ? -ENXIO : -ETIME, sluice_call(self->caller, self->to, &m, &self->reply,
+						      told ? LONG : 100 * MS))
+		TH_LOG("%s", sluice_error());
+	EXPECT_EQ(0, child_status(pid));
+}
+
 /* A consumer that knows nothing of calls takes the request and acknowledges it. */
 TEST_F(call, no_reply)
 {

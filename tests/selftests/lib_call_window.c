@@ -183,4 +183,26 @@ TEST_F(window, no_buffers)
 	EXPECT_NE(NULL, strstr(sluice_error(), "a reason of more bytes")) TH_LOG("%s", sluice_error());
 }
 
+/* Not even a refusal finds room: the request is given back, and answered when there is. */
+TEST_F(window, no_room)
+{
+	struct sluice_msg m = numbered(self->room, 1, 10), filler = text("nobody's");
+	struct sluice_request r;
+	uint64_t id;
+
+	MAKE(.window = 1);
+	ASSERT_EQ(0, sluice_call_start(self->caller, self->to, &m, LONG, &id));
+	while (sluice_post(self->raw, &filler) >= 0)
+		;
+	ASSERT_EQ(0, sluice_serve(self->server, &r, LONG));
+	ASSERT_EQ(-EAGAIN, echo(self->server, &r)) TH_LOG("%s", sluice_error());
+	EXPECT_EQ(-EAGAIN, sluice_call_wait(self->caller, id, &self->reply, 5 * SHORT));
+	ASSERT_EQ(0, sluice_serve(self->server, &r, LONG)) TH_LOG("%s", sluice_error());
+	EXPECT_EQ(2, r.msg.attempt);
+	ASSERT_EQ(0, echo(self->server, &r)) TH_LOG("%s", sluice_error());
+	ASSERT_EQ(0, sluice_call_wait(self->caller, id, &self->reply, LONG));
+	EXPECT_TRUE(is_numbered(self->reply.data, self->reply.len, 1, 10));
+	EXPECT_LE(2 * NSLOTS, sluice_caller_counters(self->caller)->malformed);
+}
+
 TEST_HARNESS_MAIN
