@@ -84,8 +84,9 @@ TEST_F(window, late)
 	EXPECT_TRUE(is_numbered(self->reply.data, self->reply.len, 2, 10));
 	/* a second one to a call that has its reply, read or not */
 	ASSERT_EQ(0, send_raw_reply(self->raw, id, "twice"));
-	EXPECT_EQ(-ENOENT, sluice_call_wait(self->caller, SLUICE_CALL_ANY, &self->reply, SLUICE_NOW));
-	self->reply.id = id;
+	ASSERT_EQ(-EBUSY, sluice_call_start(self->caller, self->to, &m, LONG, &old));
+	EXPECT_EQ(2, sluice_caller_counters(self->caller)->late);
+	EXPECT_TRUE(is_numbered(self->reply.data, self->reply.len, 2, 10));
 	sluice_reply_release(self->caller, &self->reply);
 	ASSERT_EQ(0, send_raw_reply(self->raw, id, "thrice"));
 	ASSERT_EQ(0, sluice_call_start(self->caller, self->to, &m, LONG, &id));
