@@ -25,12 +25,14 @@ cat >"$work/src/program.c" <<'END'
 #include <stdio.h>
 #include <sluice/sluice.h>
 #include <sluice/tensor.h>
+#include <sluice/call.h>
 
 int main(void)
 {
 	struct sluice_features f;
 	struct sluice_ctx *ctx;
 	struct sluice_tensor type;
+	struct sluice_caller *caller;
 
 	if (sluice_type_parse("tokens:i32[?]", &type))
 		return 3;
@@ -39,6 +41,8 @@ int main(void)
 	/* No module here: the error has to say what to do. */
 	if (!sluice_features(&f) || !*sluice_error())
 		return 2;
+	if (!sluice_caller_create(ctx, NULL, &caller))
+		return 4;
 	puts(sluice_error());
 	sluice_ctx_destroy(ctx);
 	return 0;
