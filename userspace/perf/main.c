@@ -16,6 +16,9 @@ static const struct {
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
 	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },
 	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
+	{ "order", perf_order_main, "the reorder window: in order, unordered, raw" },
+	{ "batch", perf_batch_main, "runs of messages: rate and latency over how long they wait" },
+	{ "prefetch", perf_prefetch_main, "payloads asked for ahead, buffers kept ready" },
 	{ "pipeline", perf_pipeline_main, "real stages against what sluicectl model predicts" },
 };
 
