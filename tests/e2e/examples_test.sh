@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Description: the programs of userspace/examples do what they say, against the real module.
+#
+# TAP on stdout. Runs as root in a box; outside of one it builds what it needs and goes into the
+# default one. One function for each example.
+
+# shellcheck source=tests/e2e/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+# What a stream shows, one counter a line.
+shown() {
+	sed -n "s/^stream $1: *\([0-9]*\).*/\1/p" "$work/out"
+}
+
+test_order() {
+	try "$O/examples/order"
+	check "order: a worker dies, a message is refused: both are told" succeeds \
+		'stream 2:  7 is missing: Bad message.*[1-9][0-9]* copies were dropped'
+	check "stream 1 is in order, once" [ "$(shown 1)" = "$(seq 0 11)" ]
+	check "stream 2, too, with a gap" [ "$(shown 2)" = "$(seq 0 11)" ]
+	check "and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
+}
+
+test_batch() {
+	try "$O/examples/batch"
+	check "batch: all come in runs, the last ones because they are due" succeeds \
+		'sent +[1-8]: overdue.*the sum of 1 to 20 is 210'
+	check "and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
+}
+
+insert_module
+test_order
+test_batch
+finish
