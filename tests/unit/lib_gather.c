@@ -230,8 +230,8 @@ static void test_prefetch(void **state)
 	struct ring r;
 
 	make(&r, 0);
-	assert_int_equal(0, sluice_prefetch(&r.in, 64));
 	assert_int_equal(-EAGAIN, sluice_claim(&r.in, &got, SLUICE_NOW));
+	slot_at(&r.in, r.in.ticket)->len = 100;		/* of a lap ago */
 	assert_int_equal(0, sluice_prefetch(&r.in, 64));
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(0, sluice_buffer_take(&r.out, &buf, SLUICE_NOW));
@@ -282,9 +282,12 @@ static void test_ready(void **state)
 	assert_int_equal(1, sluice_ready_fill(ready));
 	assert_int_equal(0, sluice_buffer_drop(&r.other_out, &buf[0]));
 	assert_int_equal(2, sluice_ready_fill(ready));
-	sluice_ready_free(ready);
+	assert_int_equal(0, sluice_ready_put(ready, &buf[1]));
+	assert_int_equal(0, sluice_ready_put(ready, &buf[3]));	/* one too many: anybody's */
 	assert_int_equal(0, sluice_buffer_take(&r.other_out, &buf[0], SLUICE_NOW));
-	assert_int_equal(0, sluice_buffer_take(&r.other_out, &buf[2], SLUICE_NOW));
+	sluice_ready_free(ready);
+	for (i = 1; i < NBUFS; i++)
+		assert_int_equal(0, sluice_buffer_take(&r.other_out, &buf[i], SLUICE_NOW));
 	unmake(&r);
 }
 

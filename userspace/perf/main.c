@@ -35,6 +35,7 @@ static void usage(FILE *f)
 	      "          sluice-perf latency --peers unix,pipe\n"
 	      "          sluice-perf model --model model.gguf --tokens 64\n"
 	      "          sluice-perf idle --endpoints 100 --seconds 10\n"
+	      "          sluice-perf batch --mode adaptive --interval 5us\n"
 	      "          sluice-perf recovery --rounds 500\n"
 	      "          sluice-perf pipeline --times 60ms,90ms,120ms --messages 20\n", f);
 }
