@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* streams.c: which streams a process knows: a hash table, and two lists in the order of touching. */
+/* streams.c: which streams a process knows: a hash table, two lists in the order of touching. */
 #include <stdlib.h>
 
 #include "streams.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: a batch waits for more, but no longer than it was told; a run wakes its reader once */
+/* Description: a batch waits for more, no longer than it was told; a run wakes its reader once */
 #include <sys/time.h>
 
 #include "lib_ring.h"

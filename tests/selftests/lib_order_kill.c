@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Description: consumers die in the middle of a pipe; its end sees each stream in order, each message once */
+/* Description: consumers die in mid-pipe; its end sees each stream in order, each message once */
 #include "lib_common.h"
 #include "../history/history.h"
 

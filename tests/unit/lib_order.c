@@ -29,7 +29,7 @@ struct model {
 	struct model_stream {
 		bool begun, ended;
 		u64 next, end;
-		enum what known[COUNTERS + 1];	/* came, and not delivered (once: or delivered) */
+		enum what known[COUNTERS + 1];	/* came; strict: and waits */
 		int reason[COUNTERS + 1];
 	} stream[STREAMS];
 	struct expected out[EVENTS_MAX];
@@ -190,7 +190,8 @@ static unsigned int make_events(struct event *e, unsigned int lost, unsigned int
 				e[n++] = (struct event){ s, c, dice > 95 ? DEAD : MESSAGE };
 		}
 	for (i = 0; i + 1 < n; i++) {
-		unsigned int left = n - i, j = i + (unsigned int)rand() % (left < reach ? left : reach);
+		unsigned int range = n - i < reach ? n - i : reach;
+		unsigned int j = i + (unsigned int)rand() % range;
 		struct event t = e[i];
 
 		e[i] = e[j];
@@ -321,6 +322,41 @@ static void test_ended(void **state)
 	expect_nothing(o);
 	assert_int_equal(2, sluice_order_stats(o)->copies);
 	assert_int_equal(-EEXIST, sluice_order_open(o, 1));
+	sluice_order_free(o);
+}
+
+/* What claims to come after the last one does not make the stream live again, nor wait. */
+static void test_after_last(void **state)
+{
+	for (unsigned int mode = SLUICE_ORDER_STRICT; mode <= SLUICE_ORDER_ONCE; mode++) {
+		struct sluice_order *o = make_order(mode, 4, 0, 0);
+
+		assert_int_equal(0, sluice_order_open(o, 1));
+		assert_int_equal(0, put(o, 1, 5, SLUICE_MSG_LAST));
+		if (mode == SLUICE_ORDER_ONCE)
+			expect(o, 1, 5, 0, 0);
+		assert_int_equal(0, put(o, 1, WINDOW + 10, 0));
+		expect(o, 1, 0, 5, EOVERFLOW);
+		if (mode == SLUICE_ORDER_STRICT)
+			expect(o, 1, 5, 0, 0);
+		expect_nothing(o);
+		assert_int_equal(0, sluice_order_stats(o)->live);
+		assert_int_equal(0, sluice_order_stats(o)->waiting);
+		sluice_order_free(o);
+	}
+}
+
+/* The copy of one that waits is dropped at once. */
+static void test_copy_waits(void **state)
+{
+	struct sluice_order *o = make_order(SLUICE_ORDER_STRICT, 4, 0, 0);
+
+	assert_int_equal(0, sluice_order_open(o, 1));
+	assert_int_equal(0, put(o, 1, 2, 0));
+	assert_int_equal(0, put(o, 1, 2, 0));
+	assert_int_equal(1, sluice_order_stats(o)->early);
+	assert_int_equal(1, sluice_order_stats(o)->copies);
+	assert_int_equal(1, sluice_order_stats(o)->waiting);
 	sluice_order_free(o);
 }
 
@@ -529,6 +565,8 @@ int main(void)
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_ended),
+		cmocka_unit_test(test_after_last),
+		cmocka_unit_test(test_copy_waits),
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_dead),

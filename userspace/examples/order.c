@@ -38,7 +38,7 @@ static void work(struct sluice_ep *in, struct sluice_ep *out, struct sluice_msg 
 	result.buffer = SLUICE_NO_BUFFER;
 	MUST(sluice_post(out, &result) < 0);
 	if (m->stream == 1 && m->counter == 3 && m->attempt == 1)
-		raise(SIGKILL);			/* its result is out, its input not acknowledged */
+		raise(SIGKILL);		/* its result is out, its input not acknowledged */
 	MUST(sluice_ack(in, m));
 }
 

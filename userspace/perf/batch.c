@@ -41,8 +41,8 @@ static const char usage_text[] =
 "  --quiet          no progress on standard error\n"
 "\n"
 "latency: from the moment the message was made (paced: was due) until the consumer has it to work\n"
-"on; rate: messages a second; ratio: of the rate to that without a linger in the same round; kicks:\n"
-"wake-ups the producer asked the kernel for, a message; cpu: of both processes, ns a message.\n"
+"on; rate: messages a second; ratio: of the rate to that without a linger in the same round;\n"
+"kicks: wake-ups the producer asked the kernel for, a message; cpu: of both processes, ns a message.\n"
 "\n"
 "example: sluice-perf batch --mode adaptive --interval 5us\n";
 
@@ -301,8 +301,8 @@ static void report_table(const struct batch_perf *p)
 	printf("%llu messages, batches of %llu, %llu rounds; consumer: %s\n\n",
 	       (unsigned long long)p->messages, (unsigned long long)p->batch,
 	       (unsigned long long)p->rounds, p->mode);
-	printf("%-9s %-9s %9s %12s %6s %10s %10s %7s %8s\n", "load", "gathers", "linger us", "rate/s",
-	       "ratio", "p50 us", "p99 us", "kicks", "cpu ns");
+	printf("%-9s %-9s %9s %12s %6s %10s %10s %7s %8s\n", "load", "gathers", "linger us",
+	       "rate/s", "ratio", "p50 us", "p99 us", "kicks", "cpu ns");
 	for (int load = 0; load < LOADS; load++)
 		for (int side = 0; side < SIDES; side++)
 			for (unsigned int at = 0; at < LINGERS; at++) {
@@ -410,11 +410,18 @@ static int parse_options(struct batch_perf *p, int argc, char **argv)
 
 	while (!err && (opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
-		case 'm': err = perf_parse_count("--messages", optarg, 100, MESSAGES_MAX, &p->messages); break;
+		case 'm':
+			err = perf_parse_count("--messages", optarg, 100, MESSAGES_MAX,
+					       &p->messages);
+			break;
 		case 'b': err = perf_parse_count("--batch", optarg, 1, NSLOTS, &p->batch); break;
-		case 'i': err = perf_parse_time("--interval", optarg, 1000000000, &p->interval_ns); break;
+		case 'i':
+			err = perf_parse_time("--interval", optarg, 1000000000, &p->interval_ns);
+			break;
 		case 'w': err = parse_mode(p, optarg); break;
-		case 'r': err = perf_parse_count("--rounds", optarg, 1, ROUNDS_MAX, &p->rounds); break;
+		case 'r':
+			err = perf_parse_count("--rounds", optarg, 1, ROUNDS_MAX, &p->rounds);
+			break;
 		case 'c': cpus = optarg; break;
 		case 'j': p->json = true; break;
 		case 'p': p->plot = optarg; break;

@@ -23,8 +23,8 @@ static const char usage_text[] =
 "usage: sluice-perf order [OPTION...]\n"
 "\n"
 "Puts messages into the reorder window of sluice/order.h and fetches them, in one process and\n"
-"without a ring: in order; with each pair of neighbours swapped; with each message twice. All modes\n"
-"in turn in each round: strict (in order, once), once (as they come, once), raw (as they come).\n"
+"without a ring: in order; with each pair of neighbours swapped; with each message twice. In each\n"
+"round all modes in turn: strict (in order, once), once (as they come, once), raw (as they come).\n"
 "\n"
 "  --messages N  of a run, default 200k\n"
 "  --streams N   they belong to in turn, default 64\n"
@@ -145,7 +145,8 @@ static int measure(struct order_perf *p, enum pattern pattern, unsigned int mode
 	if (out < 0)
 		return -EIO;
 	/* A window that keeps what it should give measures nothing. */
-	if ((uint64_t)out + 2 * p->streams < p->messages / (pattern == TWICE && mode != 2 ? 2 : 1)) {
+	if ((uint64_t)out + 2 * p->streams <
+	    p->messages / (pattern == TWICE && mode != SLUICE_ORDER_RAW ? 2 : 1)) {
 		perf_error("only %lld messages came out", (long long)out);
 		return -EIO;
 	}
@@ -240,11 +241,21 @@ static int parse_options(struct order_perf *p, int argc, char **argv)
 
 	while (!err && (opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
-		case 'm': err = perf_parse_count("--messages", optarg, 1000, MESSAGES_MAX, &p->messages); break;
-		case 's': err = perf_parse_count("--streams", optarg, 1, STREAMS_MAX, &p->streams); break;
-		case 'w': err = perf_parse_count("--window", optarg, 2, SLUICE_ORDER_WINDOW_MAX, &p->window); break;
+		case 'm':
+			err = perf_parse_count("--messages", optarg, 1000, MESSAGES_MAX,
+					       &p->messages);
+			break;
+		case 's':
+			err = perf_parse_count("--streams", optarg, 1, STREAMS_MAX, &p->streams);
+			break;
+		case 'w':
+			err = perf_parse_count("--window", optarg, 2, SLUICE_ORDER_WINDOW_MAX,
+					       &p->window);
+			break;
 		case 'b': err = perf_parse_count("--size", optarg, 0, BYTES_MAX, &p->size); break;
-		case 'r': err = perf_parse_count("--rounds", optarg, 1, ROUNDS_MAX, &p->rounds); break;
+		case 'r':
+			err = perf_parse_count("--rounds", optarg, 1, ROUNDS_MAX, &p->rounds);
+			break;
 		case 'j': p->json = true; break;
 		case 'h': fputs(usage_text, stdout); return 1;
 		default: return -EINVAL;

@@ -54,8 +54,12 @@ static const struct {
 } cases[CASES] = { { 16384, 64 }, { 16384, 4096 }, { 1048576, 4 }, { 1048576, 64 } };
 
 /* Rows of each case; those up to READ_16K differ in how much is asked for ahead. */
-enum what { READ_0, READ_256, READ_1K, READ_4K, READ_16K, FIRST_TOUCH, AGAIN, READY, SEARCHED, STORED,
-	    WHATS };
+enum what {
+	READ_0, READ_256, READ_1K, READ_4K, READ_16K,
+	FIRST_TOUCH, AGAIN, READY,
+	SEARCHED, STORED,
+	WHATS,
+};
 
 static const struct {
 	const char *name;
@@ -455,7 +459,9 @@ static int parse_options(struct prefetch_perf *p, int argc, char **argv)
 	while (!err && (opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'n': err = perf_parse_count("--runs", optarg, 1, 100000, &p->runs); break;
-		case 'r': err = perf_parse_count("--rounds", optarg, 1, ROUNDS_MAX, &p->rounds); break;
+		case 'r':
+			err = perf_parse_count("--rounds", optarg, 1, ROUNDS_MAX, &p->rounds);
+			break;
 		case 'c': cpus = optarg; break;
 		case 'j': p->json = true; break;
 		case 'p': p->plot = optarg; break;

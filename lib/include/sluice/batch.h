@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sluice/batch.h: several messages at once, none later than a bound; and ready before they are asked for.
+ * sluice/batch.h: several messages at once, none later than a bound; payloads and buffers ahead.
  *
  * Who sends gathers a run (struct sluice_batch):
  *

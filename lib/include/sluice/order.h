@@ -68,7 +68,7 @@ void sluice_streams_free(struct sluice_streams *t);
 /** sluice_streams_find() - look a stream up and touch it; NULL if it is not known */
 struct sluice_stream *sluice_streams_find(struct sluice_streams *t, uint64_t id);
 
-/** sluice_streams_get() - sluice_streams_find(), or a new live stream with nothing done; never NULL */
+/** sluice_streams_get() - the same, or a new live stream with nothing done; never NULL */
 struct sluice_stream *sluice_streams_get(struct sluice_streams *t, uint64_t id);
 
 /** sluice_streams_end() - leave a tombstone, whether the stream was known or not */
@@ -94,11 +94,11 @@ enum sluice_order_mode {
  * @mode:	enum sluice_order_mode
  * @streams:	known at a time: living, ended and not begun ones; at least the streams that are
  *		admitted at a time plus those that end within @keep_ns
- * @window:	counters of one stream, a power of two from 2 to SLUICE_ORDER_WINDOW_MAX: more than
- *		one stream ever has under way between the first and the last process of the pipe
+ * @window:	counters of one stream, a power of two from 2 to SLUICE_ORDER_WINDOW_MAX: more
+ *		than one stream ever has under way from the first to the last process of the pipe
  * @bytes:	of payload that may wait for its turn, of all streams; 0 = 64 MiB
- * @keep_ns:	a stream that ended stays known for at least so long: the longest time for which a
- *		copy of its messages may be on its way (max_attempts x max_hold of each stage passed)
+ * @keep_ns:	a stream that ended stays known for at least so long: the longest time for which
+ *		a copy of its messages may be on its way (the sum of max_attempts x max_hold)
  */
 struct sluice_order_options {
 	uint32_t	mode;
@@ -146,8 +146,8 @@ int sluice_order_claim(struct sluice_order *order, struct sluice_ep *in,
 
 /**
  * sluice_order_put() - the step by itself: one message goes in
- * @in:		the message was claimed there: copy it, ask whether it still is the caller's, take
- *		it in, acknowledge it; NULL: @msg is in the caller's own memory
+ * @in:		the message was claimed there: copy it, ask whether it still is the caller's,
+ *		take it in, acknowledge it; NULL: @msg is in the caller's own memory
  *
  * Fetch what became ready with sluice_order_next() before the next put.
  * Return: 0 (taken, or dropped as a copy), -ESTALE (the claim was lost: nothing happened),
