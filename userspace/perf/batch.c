@@ -42,7 +42,7 @@ static const char usage_text[] =
 "\n"
 "latency: from the moment the message was made (paced: was due) until the consumer has it to work\n"
 "on; rate: messages a second; ratio: of the rate to that without a linger in the same round;\n"
-"kicks: wake-ups the producer asked the kernel for, a message; cpu: of both processes, ns a message.\n"
+"kicks: wake-ups the producer asked for, a message; cpu: of both processes, ns a message.\n"
 "\n"
 "example: sluice-perf batch --mode adaptive --interval 5us\n";
 
