@@ -4,9 +4,10 @@ set style data histogram
 set style histogram cluster gap 1
 set style fill solid 0.8 border -1
 set boxwidth 0.9
-set key top left
 set yrange [0:]
 set grid ytics
+set xtics rotate by -15
+set key above
 set ylabel "time, times that without asking"
 set title "Reading a byte of each cache line, run x payload"
 set datafile separator "\t"

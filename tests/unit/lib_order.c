@@ -245,6 +245,73 @@ static void test_random(void **state)
 	}
 }
 
+/* Whatever counters and marks somebody invents: bounds hold, nothing hangs. */
+static u64 any_counter(void)
+{
+	switch (rand() % 5) {
+	case 0:
+		return (u64)rand() << 42 ^ (u64)rand() << 21 ^ (u64)rand();
+	case 1:
+		return ~0ull - (u64)rand() % 300;
+	case 2:
+		return (1ull << 63) + (u64)rand() % 300 - 150;
+	default:
+		return (u64)rand() % 100;
+	}
+}
+
+static void one_nonsense(struct sluice_order *o)
+{
+	static const char data[100];
+	const struct sluice_msg m = {
+		.stream = (u64)rand() % 10, .counter = any_counter(), .data = data,
+		.len = (u32)rand() % sizeof(data), .buffer = SLUICE_NO_BUFFER,
+		.flags = (uint16_t)(SLUICE_MSG_OPEN * (rand() % 2) +
+				    SLUICE_MSG_LAST * !(rand() % 30)),
+	};
+
+	switch (rand() % 20) {
+	case 0:
+		sluice_order_dead(o, m.stream, m.counter, EIO);
+		break;
+	case 1:
+		sluice_order_open(o, m.stream);
+		break;
+	case 2:
+		sluice_order_end(o, m.stream);
+		break;
+	default:
+		sluice_order_put(o, NULL, &m);
+	}
+}
+
+static void test_nonsense(void **state)
+{
+	const struct sluice_order_stats *stats;
+	struct sluice_delivery d;
+	struct sluice_order *o;
+	unsigned int n;
+
+	for (unsigned int seed = 0; seed < 100; seed++) {
+		const struct sluice_order_options opt = {
+			.mode = seed % 2, .streams = 1 + seed % 6, .window = 2u << seed % 8,
+			.bytes = 500,
+		};
+
+		srand(seed);
+		assert_int_equal(0, sluice_order_create(&opt, &o));
+		stats = sluice_order_stats(o);
+		for (int i = 0; i < 2000; i++) {
+			one_nonsense(o);
+			assert_in_range(stats->bytes, 0, 500);
+			assert_in_range(stats->waiting, 0, opt.streams * opt.window);
+			for (n = 0; rand() % 50 && !sluice_order_next(o, &d); n++)
+				assert_in_range(n, 0, 2 * opt.window + 1);
+		}
+		sluice_order_free(o);
+	}
+}
+
 /* ---------------------------------------------------------------- single rules --- */
 
 static struct sluice_order *make_order(enum sluice_order_mode mode, u32 streams, u64 bytes,
@@ -563,6 +630,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_after_last),

@@ -344,7 +344,7 @@ static void report_json(const struct batch_perf *p)
 	json_object_put(o);
 }
 
-/* A block a load; a line a linger: rate, p50, p99 of each side. */
+/* A block a load; a line a linger: ratio of the rate, p50, p99 of each side. */
 static int write_plot(const struct batch_perf *p)
 {
 	FILE *f = fopen(p->plot, "we");
@@ -359,7 +359,7 @@ static int write_plot(const struct batch_perf *p)
 			for (int side = 0; side < SIDES; side++) {
 				struct medians m = medians_of(p, &p->rows[load][side][at]);
 
-				fprintf(f, "\t%.0f\t%.2f\t%.2f", m.rate, m.p50, m.p99);
+				fprintf(f, "\t%.3f\t%.2f\t%.2f", m.ratio, m.p50, m.p99);
 			}
 			fputc('\n', f);
 		}
