@@ -16,6 +16,10 @@
  *	admin.c     the control device
  *	tensor.c    the type at the beginning of a message
  *	accepts.c   what a stage declares that it takes
+ *	streams.c   which streams a process knows, and how far each has come
+ *	order.c     the end of a pipe: each stream in order, once; window.c: one stream of it
+ *	batch.c     runs and batches with a bound of time; the next payload asked for ahead
+ *	ready.c     payload buffers kept ready
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *

@@ -22,6 +22,9 @@ int perf_model_main(int argc, char **argv);
 int perf_idle_main(int argc, char **argv);
 int perf_recovery_main(int argc, char **argv);
 int perf_balance_main(int argc, char **argv);
+int perf_order_main(int argc, char **argv);
+int perf_batch_main(int argc, char **argv);
+int perf_prefetch_main(int argc, char **argv);
 int perf_pipeline_main(int argc, char **argv);
 
 /* ---------------------------------------------------------- options.c --- */
