@@ -12,6 +12,7 @@
  *	admin.c     the control device
  *	tensor.c    the type at the beginning of a message
  *	accepts.c   what a stage declares that it takes
+ *	peek.c      messages that are looked at and left where they are
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *
