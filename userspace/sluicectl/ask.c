@@ -204,11 +204,20 @@ static int next_event(struct ask *ask, struct client_event *ev, bool *told)
 	}
 }
 
-static int failed(const struct client_event *ev)
+/* One line for people; the same in parts for --json. */
+static int failed(struct ask *ask, const struct client_event *ev)
 {
-	ctl_error("stage '%s': %.*s", msg_stage_name(ev->error_stage), (int)ev->text_len,
-		  ev->text ?: "");
-	return CTL_FAILED;
+	struct ask_failure *f = &ask->failure;
+	const char *name = strerrorname_np(-ev->error);
+
+	f->error = -ev->error;
+	f->attempt = ev->error_attempt;
+	snprintf(f->stage, sizeof(f->stage), "%s",
+		 ev->error_name[0] ? ev->error_name : msg_stage_name(ev->error_stage));
+	snprintf(f->reason, sizeof(f->reason), "%.*s", (int)ev->text_len, ev->text ?: "");
+	ctl_error("stage '%s': %s (%s%s%.0u)", f->stage, f->reason, name ?: "unknown error",
+		  f->attempt ? ", attempt " : "", f->attempt);
+	return f->error == EBUSY || f->error == EHOSTDOWN ? CTL_BUSY : CTL_FAILED;
 }
 
 /* After Ctrl-C: stop the stream and drop what still comes of it. */
@@ -246,7 +255,7 @@ static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event
 		if (err)
 			return client_failed(err);
 		if (ev.type == CLIENT_ERROR)
-			return failed(&ev);
+			return failed(ask, &ev);
 		if (!on_event(&ev, data)) {
 			if (ev.type != CLIENT_END)
 				cancel(ask, stream);
@@ -262,6 +271,7 @@ int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data)
 	uint64_t stream;
 	int err, status;
 
+	ask->failure = (struct ask_failure){ .error = 0 };
 	r->stops = ask->stops;
 	/* 63 bits, so that every JSON reader can give it back. */
 	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) == sizeof(r->seed))

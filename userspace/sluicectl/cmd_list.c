@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* cmd_list.c - list, show, stats and check */
+/* cmd_list.c - list, show and stats */
 
 #include <errno.h>
 #include <grp.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "health.h"
 #include "sluicectl.h"
 #include "state.h"
 
@@ -329,6 +330,33 @@ static void show_geometry(const struct sluice_info *info)
 	       info->ready_sleepers, info->room_sleepers);
 }
 
+static struct json_object *breaker_json(const struct health *h)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "state", json_object_new_string(health_breaker_name(h)));
+	json_object_object_add(object, "daemons", json_object_new_uint64(h->daemons));
+	json_object_object_add(object, "shut", json_object_new_uint64(h->shut));
+	json_object_object_add(object, "trips", json_object_new_uint64(h->trips));
+	json_object_object_add(object, "retry_ns", json_object_new_uint64(h->retry_ns));
+	return object;
+}
+
+static void show_breaker(const struct health *h)
+{
+	char wait[CTL_TEXT_MAX];
+
+	if (!h->daemons)
+		return;
+	printf("breaker   %s", health_breaker_name(h));
+	if (h->shut)
+		printf(": %u of %u daemons shut off, tried again in %s", h->shut, h->daemons,
+		       ctl_format_ns(wait, h->retry_ns));
+	if (h->trips)
+		printf("; opened %llu times", (unsigned long long)h->trips);
+	putchar('\n');
+}
+
 struct show_args {
 	bool json;
 	const char *name;
@@ -365,6 +393,7 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 	struct json_object *object, *array;
 	struct libscols_table *table;
 	struct sluice_info info = { 0 };
+	struct health health;
 	char *accepts;
 	int err, status = ctl_parse(cmd, list_options, show_parser, argc, argv, &args);
 
@@ -373,11 +402,14 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 	err = sluice_info(args.name, &info);
 	if (err)
 		return ctl_library_error(err);
+	health.info = info;
+	health_look(&health);
 	accepts = state_accepts(args.name);
 	if (args.json) {
 		object = info_json(&info);
 		if (accepts)
 			json_object_object_add(object, "accepts", json_object_new_string(accepts));
+		json_object_object_add(object, "breaker", breaker_json(&health));
 		array = json_object_new_array();
 		err = each_endpoint(args.name, array, NULL);
 		json_object_object_add(object, "endpoints", array);
@@ -386,6 +418,7 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 		show_geometry(&info);
 		if (accepts)
 			printf("accepts   %s\n", accepts);
+		show_breaker(&health);
 		table = ctl_table(columns);
 		err = each_endpoint(args.name, NULL, table);
 		if (info.producers + info.consumers)
@@ -537,59 +570,5 @@ int cmd_stats(const struct ctl_command *cmd, int argc, char **argv)
 	}
 	free(infos);
 	free(before);
-	return status;
-}
-
-/* ------------------------------------------------------------------ check --- */
-
-static error_t check_parser(int key, char *arg, struct argp_state *state)
-{
-	struct list_args *args = state->input;
-
-	switch (key) {
-	case 'j':
-		args->json = true;
-		return 0;
-	case ARGP_KEY_ARGS:
-		args->first = state->next;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-int cmd_check(const struct ctl_command *cmd, int argc, char **argv)
-{
-	struct list_args args = { 0 };
-	struct json_object *object;
-	struct sluice_info *infos;
-	int n, status = ctl_parse(cmd, list_options, check_parser, argc, argv, &args);
-
-	if (status)
-		return status;
-	n = args.first ? named_stages(args.first, argc, argv, &infos) : all_stages(&infos);
-	if (n < 0) {
-		free(infos);
-		return ctl_library_error(n);
-	}
-	object = json_object_new_object();
-	for (int i = 0; i < n; i++) {
-		const char *state = ctl_health_name(infos[i].health);
-
-		/* A dead-letter stage has no consumer by nature: its letters wait for people. */
-		if (infos[i].health == SLUICE_STALLED || (infos[i].health == SLUICE_NO_CONSUMER &&
-							  !strstr(infos[i].name, ".dead"))) {
-			ctl_error("stage '%s': %s, %u messages wait; 'sluicectl show %s' tells "
-				  "more",
-				  infos[i].name, state, infos[i].ready, infos[i].name);
-			status = CTL_FAILED;
-		}
-		json_object_object_add(object, infos[i].name, json_object_new_string(state));
-	}
-	if (args.json)
-		ctl_print_json(object);
-	else
-		json_object_put(object);
-	free(infos);
 	return status;
 }
