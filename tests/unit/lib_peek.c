@@ -6,7 +6,7 @@
 
 #include "lib_memory.h"
 
-static void send(struct ring *r, u64 counter, const char *text)
+static void put(struct ring *r, u64 counter, const char *text)
 {
 	struct sluice_msg m = {
 		.stream = 7, .counter = counter, .kind = 3, .data = text,
@@ -49,8 +49,8 @@ static void test_leaves_them(void **state)
 
 	make(&r, 0);
 	expect_nothing(&r);
-	send(&r, 1, "one");
-	send(&r, 2, large);
+	put(&r, 1, "one");
+	put(&r, 2, large);
 	word = slot_at(&r.out, 0)->word;
 	expect(&r, 1, 0, "one");
 	expect(&r, 2, 0, large);
@@ -68,9 +68,9 @@ static void test_claimed_and_gone(void **state)
 	struct ring r;
 
 	make(&r, 0);
-	send(&r, 1, "gone");
-	send(&r, 2, "claimed");
-	send(&r, 3, "ready");
+	put(&r, 1, "gone");
+	put(&r, 2, "claimed");
+	put(&r, 3, "ready");
 	assert_int_equal(2, sluice_claim_batch(&r.other_in, m, 2, SLUICE_NOW));
 	assert_int_equal(0, sluice_ack(&r.other_in, &m[0]));
 	expect(&r, 2, 1, "claimed");
@@ -85,11 +85,11 @@ static void test_once(void **state)
 	struct ring r;
 
 	make(&r, 0);
-	send(&r, 1, "one");
+	put(&r, 1, "one");
 	expect(&r, 1, 0, "one");
 	r.hints->generation++;
 	expect_nothing(&r);
-	send(&r, 2, "two");
+	put(&r, 2, "two");
 	expect(&r, 2, 0, "two");
 	unmake(&r);
 }
@@ -101,7 +101,7 @@ static void test_many_laps(void **state)
 
 	make(&r, 0);
 	for (u64 i = 0; i < 5 * NSLOTS; i++) {
-		send(&r, i, "x");
+		put(&r, i, "x");
 		if (i % 7 == 0 || i > 4 * NSLOTS)
 			expect(&r, i, 0, "x");
 		assert_int_equal(0, sluice_claim(&r.other_in, &m, SLUICE_NOW));
@@ -119,10 +119,10 @@ static void test_bounds(void **state)
 	struct ring r;
 
 	make(&r, 0);
-	send(&r, 1, "abcdef");
-	send(&r, 2, "wrong length");
-	send(&r, 3, "wrong buffer");
-	send(&r, 4, "last");
+	put(&r, 1, "abcdef");
+	put(&r, 2, "wrong length");
+	put(&r, 3, "wrong buffer");
+	put(&r, 4, "last");
 	slot_at(&r.out, 1)->len = SLUICE_INLINE_MAX + 1;
 	slot_at(&r.out, 2)->buf = NBUFS;
 	assert_int_equal(0, sluice_peek(&r.in, &m, copy, 3));
@@ -140,7 +140,7 @@ static void test_destroyed(void **state)
 	struct ring r;
 
 	make(&r, 0);
-	send(&r, 1, "one");
+	put(&r, 1, "one");
 	r.hints->closed = SLUICE_CLOSED_GONE;
 	expect(&r, 1, 0, "one");
 	assert_int_equal(-ESHUTDOWN, sluice_peek(&r.in, &m, copy, sizeof(copy)));

@@ -319,9 +319,9 @@ static void test_gone(void **state)
 	begin(&b);
 	make(&encoder, 0);
 	b.st.out[MSG_ENCODER] = &encoder.out;
-	encoder.hints->closed = SLUICE_CLOSED_GONE | SLUICE_CLOSED_DRAIN;
 	receive_step(&b, &in);
 	assert_int_equal(0, stage_result(&b.st, &in, MSG_ENCODER, MSG_STEP, 2, 64, &r));
+	encoder.hints->closed = SLUICE_CLOSED_GONE | SLUICE_CLOSED_DRAIN;
 	assert_int_equal(-ESHUTDOWN, stage_publish(&b.st, &in, &r, 2, 1));
 	expect_error(&b, ESHUTDOWN, "encoder", 1, "destroyed");
 	assert_null(stage_out(&b.st, MSG_ENCODER));

@@ -340,6 +340,8 @@ int msg_read_reply(const struct sluice_msg *m, struct msg_reply *r, const char *
 	    r->size != m->len || r->text_bytes > MSG_MAX_TEXT || r->n_ids > MSG_MAX_CTX ||
 	    r->n_hops >= MSG_MAX_HOPS || r->stage >= MSG_STAGE_COUNT || r->error >= 4096)
 		return -EBADMSG;
+	if (r->reserved || r->attempt > (r->kind == MSG_ERROR ? SLUICE_MAX_ATTEMPTS + 1 : 0))
+		return -EBADMSG;
 	if (r->kind != MSG_TEXT && r->kind != MSG_END && r->kind != MSG_ERROR)
 		return -EBADMSG;
 	if (msg_reply_ids_offset(r->text_bytes) + (size_t)r->n_ids * sizeof(int32_t) != m->len)
