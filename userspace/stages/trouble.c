@@ -80,7 +80,6 @@ static int read_accepts(struct stage *st)
 
 	if (!line || !line[0])
 		line = st->ops->takes;
-	snprintf(t->accepts.stage, sizeof(t->accepts.stage), "%s", st->opt.names[st->ops->self]);
 	t->declared = line;
 	if (!line || !sluice_accepts_parse(&t->accepts, line))
 		return 0;
@@ -465,7 +464,7 @@ bool trouble_admit(struct stage *st, struct stage_input *in)
 		return true;
 	if (in->m.kind == MSG_REQUEST && t->board) {
 		shut = board_shut(t->board, board_now(), &retry);
-		if (shut && strcmp(shut, t->accepts.stage)) {
+		if (shut && strcmp(shut, st->opt.names[st->ops->self])) {
 			refuse_for_now(st, in, shut, retry);
 			return false;
 		}
