@@ -220,6 +220,16 @@ static int failed(struct ask *ask, const struct client_event *ev)
 	return f->error == EBUSY || f->error == EHOSTDOWN ? CTL_BUSY : CTL_FAILED;
 }
 
+/* No stage could say it: the pipeline is gone, or silent. */
+static void nobody_said(struct ask *ask, const char *stage, int error, const char *reason)
+{
+	struct ask_failure *f = &ask->failure;
+
+	*f = (struct ask_failure){ .error = error };
+	snprintf(f->stage, sizeof(f->stage), "%s", stage ?: "");
+	snprintf(f->reason, sizeof(f->reason), "%s", reason);
+}
+
 /* After Ctrl-C: stop the stream and drop what still comes of it. */
 static void cancel(struct ask *ask, uint64_t stream)
 {
@@ -249,9 +259,13 @@ static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event
 			return CTL_INTERRUPTED;
 		}
 		if (err == -ETIMEDOUT) {
+			nobody_said(ask, client_stalled(ask->client), ETIMEDOUT,
+				    "no token came in time");
 			client_cancel(ask->client, stream);
 			return CTL_TIMEOUT;
 		}
+		if (err == -ESHUTDOWN)
+			nobody_said(ask, client_stalled(ask->client), ESHUTDOWN, client_error());
 		if (err)
 			return client_failed(err);
 		if (ev.type == CLIENT_ERROR)
