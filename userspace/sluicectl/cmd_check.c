@@ -72,7 +72,7 @@ static struct json_object *verdict_json(const struct health *h, enum health_leve
 
 	json_object_object_add(object, "level", json_object_new_string(health_level_name(level)));
 	json_object_object_add(object, "state",
-			       json_object_new_string(ctl_health_name(h->info.health)));
+			       json_object_new_string(health_state_name(&h->info)));
 	json_object_object_add(object, "reason", json_object_new_string(why));
 	json_object_object_add(object, "breaker", json_object_new_string(health_breaker_name(h)));
 	json_object_object_add(object, "ready", json_object_new_uint64(h->info.ready));

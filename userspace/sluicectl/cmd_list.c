@@ -116,7 +116,7 @@ static struct json_object *info_json(const struct sluice_info *info)
 	snprintf(mode, sizeof(mode), "%04o", info->mode & 07777);
 	json_object_object_add(object, "name", json_object_new_string(info->name));
 	json_object_object_add(object, "state",
-			       json_object_new_string(ctl_health_name(info->health)));
+			       json_object_new_string(health_state_name(info)));
 	json_object_object_add(object, "policy",
 			       json_object_new_string(ctl_policy_name(info->policy)));
 	json_object_object_add(object, "mode", json_object_new_string(mode));
@@ -193,7 +193,7 @@ static void list_row(struct libscols_table *table, const struct sluice_info *inf
 	char who[CTL_TEXT_MAX], oldest[CTL_TEXT_MAX], bytes[CTL_TEXT_MAX], dead[CTL_TEXT_MAX];
 
 	snprintf(who, sizeof(who), "%u/%u", info->producers, info->consumers);
-	ctl_table_row(table, info->name, ctl_health_name(info->health),
+	ctl_table_row(table, info->name, health_state_name(info),
 		      ctl_format_count(slots, info->nslots), ctl_format_count(ready, info->ready),
 		      ctl_format_count(claimed, info->claimed),
 		      ctl_format_count(queued, info->queued),
@@ -306,7 +306,7 @@ static void show_geometry(const struct sluice_info *info)
 	const struct passwd *user = getpwuid(info->uid);
 	const struct group *group = getgrgid(info->gid);
 
-	printf("stage     %s: %s\n", info->name, ctl_health_name(info->health));
+	printf("stage     %s: %s\n", info->name, health_state_name(info));
 	printf("node      /dev/sluice/%s %04o", info->name, info->mode & 07777);
 	user ? printf(" %s", user->pw_name) : printf(" %u", info->uid);
 	group ? printf(":%s\n", group->gr_name) : printf(":%u\n", info->gid);
@@ -520,7 +520,7 @@ static void print_counters(const struct sluice_info *info, const struct sluice_i
 			 (double)(int64_t)(now - field_value(before, field)) / seconds);
 		ctl_table_row(table, field->name, value, rate, field->meaning);
 	}
-	printf("%s: %s\n", info->name, ctl_health_name(info->health));
+	printf("%s: %s\n", info->name, health_state_name(info));
 	ctl_table_print(table);
 }
 

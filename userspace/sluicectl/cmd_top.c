@@ -188,7 +188,7 @@ static void stage_row(struct libscols_table *table, const struct sight *s,
 
 	snprintf(rate, sizeof(rate), "%.1f", stage_rate(s, before, seconds));
 	snprintf(sleepers, sizeof(sleepers), "%u+%u", i->ready_sleepers, i->room_sleepers);
-	ctl_table_row(table, i->name, ctl_health_name(i->health),
+	ctl_table_row(table, i->name, health_state_name(i),
 		      health_level_name(health_level(&s->health, why)),
 		      health_breaker_name(&s->health), rate,
 		      ctl_format_count(backlog, i->ready + i->queued),
@@ -273,7 +273,7 @@ static struct json_object *stage_json(const struct sight *s, const struct sight 
 	enum health_level level = health_level(&s->health, why);
 
 	json_object_object_add(object, "name", json_object_new_string(i->name));
-	json_object_object_add(object, "state", json_object_new_string(ctl_health_name(i->health)));
+	json_object_object_add(object, "state", json_object_new_string(health_state_name(i)));
 	json_object_object_add(object, "health", json_object_new_string(health_level_name(level)));
 	json_object_object_add(object, "reason", json_object_new_string(why));
 	json_object_object_add(object, "breaker",

@@ -175,6 +175,13 @@ enum health_level health_level(const struct health *h, char why[HEALTH_WHY])
 	return level ? level : degraded(h, why);
 }
 
+const char *health_state_name(const struct sluice_info *info)
+{
+	bool waits = info->health == SLUICE_STALLED || info->health == SLUICE_NO_CONSUMER;
+
+	return waits && ends_with(info->name, ".dead") ? "letters" : ctl_health_name(info->health);
+}
+
 const char *health_level_name(enum health_level level)
 {
 	static const char *const names[] = { "healthy", "degraded", "broken", "unknown" };

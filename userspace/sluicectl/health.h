@@ -67,6 +67,13 @@ void health_look(struct health *h);
  */
 enum health_level health_level(const struct health *h, char why[HEALTH_WHY]);
 
+/**
+ * health_state_name() - the state of a stage, as ctl_health_name()
+ *
+ * But for a dead-letter stage: what lies there waits for people, so it is "letters", not stalled.
+ */
+const char *health_state_name(const struct sluice_info *info);
+
 /** health_level_name() - "healthy", "degraded", "broken" */
 const char *health_level_name(enum health_level level);
 
