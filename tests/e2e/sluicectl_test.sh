@@ -395,7 +395,7 @@ test_watching() {
 	try sluicectl check t.watch --dead 5
 	check "as many as are allowed are not" [ "$status" -eq 0 ]
 	check "nobody was attached to by all that" is t.watch .producers 0
-	sluicectl destroy t.watch
+	sluicectl destroy --force t.watch
 	sluicectl create t.stuck --slots 64 --ack-timeout 200ms
 	sluicectl recv t.stuck --count 0 >/dev/null &
 	pid=$!

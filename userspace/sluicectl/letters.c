@@ -192,11 +192,10 @@ static int on_dead(sd_event_source *source, int fd, uint32_t events, void *data)
 				on_letter(post, &m);
 			}
 		}
-		if (err != -EAGAIN || (err = sluice_poll_arm(post->ep)) < 0) {
-			leave(post);
-			return 0;
-		}
-	} while (err && ++looks < LOOKS_MAX);
+		err = err == -EAGAIN ? sluice_poll_arm(post->ep) : err;
+	} while (err > 0 && ++looks < LOOKS_MAX);
+	if (err < 0)
+		leave(post);
 	return 0;
 }
 
@@ -241,11 +240,10 @@ static int on_unserved(sd_event_source *source, int fd, uint32_t events, void *d
 		}
 		if (looks >= LOOKS_MAX)
 			return 0;	/* the descriptor stays ready */
-		if (err != -EAGAIN || (err = sluice_poll_arm(post->ep)) < 0) {
-			leave(post);
-			return 0;
-		}
-	} while (err);
+		err = err == -EAGAIN ? sluice_poll_arm(post->ep) : err;
+	} while (err > 0);
+	if (err < 0)
+		leave(post);
 	return 0;
 }
 
