@@ -20,6 +20,7 @@
  *	order.c     the end of a pipe: each stream in order, once; window.c: one stream of it
  *	batch.c     runs and batches with a bound of time; the next payload asked for ahead
  *	ready.c     payload buffers kept ready
+ *	peek.c      messages that are looked at and left where they are
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *

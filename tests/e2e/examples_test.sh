@@ -50,9 +50,18 @@ test_call() {
 	check "call: no reply stage stays" [ -z "$(find /dev/sluice -name 'reply.*')" ]
 }
 
+test_letters() {
+	try "$O/examples/letters"
+	check "letters: why a message died" succeeds \
+		"dead +'not for us': stream 7, counter 2, attempt 1, Protocol wrong type"
+	check "letters: what was refused at once" prints "sent +'too long for us': Argument list too long"
+	check "letters: they stay" prints 'and 2 letters are still there'
+}
+
 insert_module
 test_image
 test_call
 test_order
 test_batch
+test_letters
 finish
