@@ -6,8 +6,9 @@
  * there is (hints->recipients), takes the bits of those who are gone out of the masks, and puts out
  * who is slow. A bit is given to a newcomer only when nobody can clear it for the old one any more.
  *
- * What a newcomer gets has no gap. Its bit is among the recipients before the words are asked for the
- * next ticket T; whoever reserves T or a later one looks at the recipients after that, and so sees it.
+ * What a newcomer gets has no gap. Its bit is among the recipients before the words are asked for
+ * the next ticket T; whoever reserves T or a later one looks at the recipients after that, and so
+ * sees it.
  */
 #include "internal.h"
 #include "trace.h"
@@ -300,7 +301,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 
 	lockdep_assert_held(&ep->read_lock);
 	WRITE_ONCE(ep->generation, READ_ONCE(s->hints->generation));
-	smp_rmb();	/* before the words (P7) */
+	smp_rmb();	/* the generation before the words (P7) */
 	if (sl_broadcast_expelled(ep))
 		return -ENOTCONN;
 	for (tries = 0; tries < 3 * s->nslots; tries++) {
@@ -309,7 +310,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 
 		if (!(tries % SL_SLOTS_PER_PAGE))
 			cond_resched();
-		w = slot ? smp_load_acquire(&slot->word) : slot_free(0);
+		w = slot ? sl_load_acquire(&slot->word) : slot_free(0);
 		switch (slot_look(w, ticket_lap(cursor, s->order))) {
 		case LOOK_WAIT:
 			return -EAGAIN;
