@@ -49,9 +49,10 @@ static bool sl_broadcast_free(struct sl_stage *s, u32 index, u64 word)
 }
 
 /*
- * The bits of those who are gone out of one mask. Whose ticket the mask is of by now does not
- * matter: they are gone from all. For the same reason a newcomer's bit in what is older than its start
- * is left to the newcomer: it could be that of the next ticket already.
+ * The bits of those who are gone out of one mask. Which ticket's mask it is by now does not
+ * matter: they are gone from all. A newcomer's bit in what is older than its start is left to the
+ * newcomer for this reason: it could be that of the next ticket already.
+ *
  * Return: true when the slot is free by it.
  */
 static bool sl_broadcast_prune_slot(struct sl_stage *s, u32 index, u64 word)
@@ -96,10 +97,10 @@ void sl_broadcast_reset(struct sl_stage *s)
 /* --------------------------------------------------------- join and leave --- */
 
 /*
- * A bit more in a mask that was empty while its message was being written. Was it still, when the bit
- * came? If others are in the mask by now, it was. If nobody is, all the others have acknowledged,
- * perhaps before it came, and then somebody is about to free the slot: so it is freed here, before
- * the newcomer can look. Else its ACK could hit the next ticket of the slot.
+ * A bit more in a mask that was empty while its message was being written. Was it still, when the
+ * bit came? If others are in the mask by now, it was. If nobody is, all the others have
+ * acknowledged, perhaps before it came, and then somebody is about to free the slot: so it is freed
+ * here, before the newcomer can look. Else its ACK could hit the next ticket of the slot.
  */
 static bool sl_broadcast_added(struct sl_stage *s, u32 index, u64 lap, u64 bit)
 {
@@ -117,8 +118,9 @@ static bool sl_broadcast_added(struct sl_stage *s, u32 index, u64 lap, u64 bit)
 }
 
 /*
- * A bit more in the mask of what is held. A mask that is not empty is one ticket's as long as the word
- * has its lap, and a slot of a newer ticket has the bit anyway. READY with an empty one is over.
+ * A bit more in the mask of what is held. A mask that is not empty is one ticket's as long as the
+ * word has its lap, and a slot of a newer ticket has the bit anyway. READY with an empty one is
+ * over.
  */
 static bool sl_broadcast_add(struct sl_stage *s, u64 ticket, u64 bit)
 {
@@ -162,8 +164,9 @@ static u64 sl_broadcast_oldest(struct sl_stage *s, u64 tail, u64 bit)
 /**
  * sl_broadcast_join() - a consumer of a broadcast gets a bit
  *
- * What is older than its start is not for it, although a mask may have the bit by then, of a producer
- * who looked before its predecessor went; it acknowledges that without a look, and nobody else does. The caller has seen that a bit is left.
+ * What is older than its start is not for it, although a mask may have the bit by then: of a
+ * producer who looked before the bit's last owner went. It acknowledges that without a look, and
+ * nobody else does. The caller has seen that a bit is left.
  */
 void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep)
 {
@@ -261,7 +264,8 @@ bool sl_broadcast_tick(struct sl_stage *s, u32 index, u64 word, bool late)
 /**
  * sl_broadcast_ack() - by the kernel, in the name of @ep
  *
- * Under the lock, since another thread of @ep may unmap it meanwhile: then its bit is somebody else's.
+ * Under the lock, since another thread of @ep may unmap it meanwhile: then its bit is another's.
+ *
  * Return: false when it was not owed any more.
  */
 bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token)

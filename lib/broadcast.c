@@ -14,8 +14,8 @@ static u64 recipients(const struct sluice_ep *ep)
 }
 
 /*
- * Not put out? Asked after the mask: who is, loses its bits one after the other, and must not be given
- * what comes after a message that it has lost.
+ * Not put out? Asked after the mask: who is, loses its bits one after the other, and must not be
+ * given what comes after a message that it has lost.
  */
 static bool member(const struct sluice_ep *ep)
 {

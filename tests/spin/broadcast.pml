@@ -2,14 +2,16 @@
 /*
  * broadcast.pml: everybody gets everything (P21 to P23), step by step.
  *
- * What sluice.pml leaves out: the mask beside the word, which cannot change together with it. A step
- * is one access to what is shared: words and masks (both sides), recipients (the kernel writes them).
- * Kernel code runs under the stage's lock, one entry at a time, but user space runs between any two
- * of its steps. Sleeping and waking are those of sluice.pml; here a consumer just waits for its word.
+ * What sluice.pml leaves out: the mask beside the word, which cannot change together with it. A
+ * step is one access to what is shared: words and masks (both sides), recipients (the kernel
+ * writes them). Kernel code runs under the stage's lock, one entry at a time, but user space runs
+ * between any two of its steps. Sleeping and waking are those of sluice.pml, buffers too; here a
+ * consumer just waits for its word.
  *
- * A seat is a consumer's process and those after it: it dies at any instruction, or is put out by the
- * tick for being slow, and attaches anew, with the lowest bit that is left. Tickets count from SLOTS
- * up; ticket t lives in slot t % SLOTS; what a message says is its ticket. GHOST is the checker's.
+ * A seat is a consumer's process and those after it: it dies at any instruction, or is put out by
+ * the tick for being slow, and attaches anew, with the lowest bit that is left. Tickets count from
+ * SLOTS up; ticket t lives in slot t % SLOTS; what a message says is its ticket. GHOST is the
+ * checker's.
  */
 #ifndef SLOTS
 #define SLOTS		2
@@ -60,10 +62,10 @@
 #define TWICE		0	/* ACKs that a consumer repeats later */
 #endif
 #ifndef READERS
-#define READERS		0	/* consumers use read(2): the kernel works in their name, without the lock */
+#define READERS		0	/* consumers use read(2): the kernel works in their name */
 #endif
 #ifndef WRITERS
-#define WRITERS		0	/* producers use write(2): the kernel publishes, under the lock */
+#define WRITERS		0	/* producers use write(2): the kernel publishes */
 #endif
 
 #define BIT(n)		(1 << (n))
@@ -131,7 +133,7 @@ inline broadcast_free(t)
 	atomic {
 		if
 #ifdef MUTANT_BC_FREE_NO_TOKEN
-		:: true -> set_over(AT(t).ticket)
+		:: true -> AT(t).ticket = t; set_over(t)
 #else
 		:: IS(t, READY) -> set_over(t)
 		:: else
@@ -339,7 +341,10 @@ inline expel(i)
 			:: ko ->
 				/* nobody is put out for what it has had no time for */
 				assert(kw == kt);
-				if :: SEATS(ko) & ~hung -> expels = (expels > 0 -> expels - 1 : 0) :: else fi;
+				if
+				:: (SEATS(ko) & ~hung) && expels > 0 -> expels--
+				:: else
+				fi;
 				recipients = recipients & ~ko;
 				living = living & ~SEATS(ko)
 			:: else
@@ -500,7 +505,7 @@ out:	atomic { finished = finished | BIT(me); n = 0; t = 0; r = 0 }
 #define LOOK_WAIT(t)	(AT(t).ticket < (t) || (AT(t).ticket == (t) && AT(t).state <= WRITING))
 #define MEMBER(b)	(recipients & b)
 
-/* (F): kernel code when it is read(2)'s. got: whether it was owed; the start of the walk's next step. */
+/* (F): mask, then word. Kernel code when it is read(2)'s. */
 inline ack(me, t, b, owed)
 {
 	do
@@ -572,7 +577,8 @@ look:	atomic {
 		if
 		:: !(AT(t).mask & b) -> t = 0; goto look
 #ifndef MUTANT_BC_NO_START
-		:: (AT(t).mask & b) && t < start -> goto pay	/* by a race, and nobody else clears it */
+		/* by a race, and nobody else clears it */
+		:: (AT(t).mask & b) && t < start -> goto pay
 #endif
 		:: else
 		fi
@@ -604,7 +610,8 @@ work:	atomic { t = q0; q0 = q1; q1 = 0; data = AT(t).data };
 		if :: !MEMBER(b) -> goto worked_on :: else fi;
 #endif
 		assert((dead & BIT(me)) || data == t);
-		assert((dead & BIT(me)) || !(published & BETWEEN((worked -> worked + 1 : start), t)));
+		assert((dead & BIT(me)) ||
+		       !(published & BETWEEN((worked -> worked + 1 : start), t)));
 		worked = t; data = 0
 	};
 pay:
@@ -666,7 +673,8 @@ leaves:
 				deaths--; killed = killed | BIT(c); living = living & ~BIT(c) }
 /* another thread of it unmaps, and this one is in the kernel */
 #define UNMAP(c)	atomic { deaths > 0 && lock == 0 && MAY_DIE(c) -> \
-				deaths--; lock = 1; dead = dead | BIT(c); living = living & ~BIT(c) }; \
+				deaths--; lock = 1; dead = dead | BIT(c); \
+				living = living & ~BIT(c) }; \
 			leave(c)
 #define HANG(c)		atomic { hangs > 0 && MAY_DIE(c) -> hangs--; hung = hung | BIT(c) }
 #define FALL(p)		atomic { falls > 0 && p < PRODUCERS && \
