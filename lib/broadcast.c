@@ -13,6 +13,16 @@ static u64 recipients(const struct sluice_ep *ep)
 	return sl_load(&ep->hints->recipients);
 }
 
+/*
+ * Not put out? Asked after the mask: who is, loses its bits one after the other, and must not be
+ * given what comes after a message that it has lost.
+ */
+static bool member(const struct sluice_ep *ep)
+{
+	sl_fence_acquire();
+	return recipients(ep) & ep->recipient;
+}
+
 /* -------------------------------------------------------------- produce --- */
 
 /*
@@ -92,7 +102,7 @@ int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg)
 	u32 steps = 4 * ep->nslots;
 
 	ep->generation = __atomic_load_n(&ep->hints->generation, __ATOMIC_ACQUIRE);
-	if (unlikely(!(recipients(ep) & ep->recipient)))
+	if (unlikely(!member(ep)))
 		return -ENOTCONN;
 	while (steps--) {
 		struct sluice_slot *slot = slot_at(ep, ep->ticket);
@@ -113,6 +123,8 @@ int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg)
 					break;
 				}
 			}
+			if (unlikely(!member(ep)))
+				return -ENOTCONN;
 			if (!msg)
 				return 0;
 			if (!take(ep, slot, word, msg))
@@ -130,7 +142,7 @@ bool __sluice_broadcast_holds(struct sluice_ep *ep, const struct sluice_msg *msg
 {
 	struct sluice_slot *slot = slot_at(ep, msg->ticket);
 
-	return slot_owes(&slot->word, &slot->target, msg->token, ep->recipient);
+	return slot_owes(&slot->word, &slot->target, msg->token, ep->recipient) && member(ep);
 }
 
 /* The last one frees the slot, then its buffer (P17). */
