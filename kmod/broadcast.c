@@ -132,7 +132,7 @@ static bool sl_broadcast_add(struct sl_stage *s, u64 ticket, u64 bit)
 		return false;
 	if (slot_state(w) != SLOT_WRITING && slot_state(w) != SLOT_READY)
 		return false;
-	smp_rmb();
+	smp_rmb();	/* the word, then the mask: address comes before publish */
 	owed = READ_ONCE(slot->target);
 	if (!owed && slot_state(w) == SLOT_READY)
 		return false;
@@ -175,6 +175,7 @@ void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep)
 	lockdep_assert_held(&s->lock);
 	s->bits_taken |= bit;
 	ep->recipient = bit;
+	ep->joined = ktime_get_ns();
 	sl_set_recipients(s, s->recipients | bit);
 	sl_ring_find_tail(s);
 	s->starts[sl_bit(bit)] = s->tail;
@@ -242,21 +243,26 @@ void sl_broadcast_starts(struct sl_stage *s)
 bool sl_broadcast_tick(struct sl_stage *s, u32 index, u64 word, bool late)
 {
 	bool freed = sl_broadcast_prune_slot(s, index, word);
+	u64 owed, now = ktime_get_ns();
 	struct sl_endpoint *ep;
 	unsigned long id;
-	u64 owed;
 
 	if (freed || !late || s->flags & SLUICE_CREATE_SLOW_WAITS)
 		return freed;
 	owed = READ_ONCE(sl_slot(s, index)->target) & s->recipients;
-	smp_rmb();
+	smp_rmb();	/* the mask, then the word: it was this ticket's */
 	if (!owed || sl_slot_word(s, index) != word)
 		return false;
-	xa_for_each(&s->endpoints, id, ep)
-		if (!ep->dead && ep->recipient & owed)
-			sl_broadcast_expel(ep);
-	sl_broadcast_prune(s);
-	return true;	/* they are told, too */
+	xa_for_each(&s->endpoints, id, ep) {
+		/* who joined at an old message has its time, too */
+		if (ep->dead || !(ep->recipient & owed) || now - ep->joined < s->ack_timeout_ns)
+			continue;
+		sl_broadcast_expel(ep);
+		freed = true;	/* they are told, too */
+	}
+	if (freed)
+		sl_broadcast_prune(s);
+	return freed;
 }
 
 /* ---------------------------------------------------------------- read(2) --- */
@@ -325,7 +331,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 				sl_broadcast_ack(ep, cursor, w);
 				break;
 			}
-			smp_rmb();
+			smp_rmb();	/* the mask, then the recipients: as expel changes them */
 			if (sl_broadcast_expelled(ep))
 				return -ENOTCONN;	/* what came before this may be gone */
 			len = READ_ONCE(slot->len);

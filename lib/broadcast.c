@@ -2,8 +2,8 @@
 /*
  * broadcast.c: stages whose messages everybody gets.
  *
- * A producer copies the bits of the consumers there are (the hints say so) into the mask of its slot,
- * between reserve and publish; a consumer clears its own by the ACK. The rules are in slot.h and in
+ * A producer copies the bits of the consumers there are (the hints say so) into the mask of its
+ * slot, between reserve and publish; a consumer clears its own by the ACK. The rules are in slot.h and in
  * broadcast.c of the module. A walk never goes back: nothing behind the cursor becomes ours.
  */
 #include "internal.h"
