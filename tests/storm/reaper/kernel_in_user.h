@@ -55,6 +55,7 @@ typedef s64 ktime_t;
 #define data_race(x)		(x)
 #define smp_mb()		__atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define smp_rmb()		__atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define smp_load_acquire(p)	__atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define smp_wmb()		__atomic_thread_fence(__ATOMIC_RELEASE)
 #define min(a, b)		((a) < (b) ? (a) : (b))
 #define max(a, b)		((a) > (b) ? (a) : (b))
@@ -67,6 +68,7 @@ typedef s64 ktime_t;
 #define might_sleep()		((void)0)
 #define WARN_ON_ONCE(c)		SL_ASSERT(!(c))
 #define BUILD_BUG_ON(c)		_Static_assert(!(c), #c)
+#define __ffs64(n)		((u32)__builtin_ctzll(n))
 #define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
 #define DECLARE_BITMAP(name, bits) unsigned long name[((bits) + 63) / 64]
 
