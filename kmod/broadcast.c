@@ -17,21 +17,6 @@ static u32 sl_bit(u64 recipient)
 	return __ffs64(recipient);
 }
 
-/* Bits of those who get @ticket: not of who came later with a bit of somebody who went. */
-static u64 sl_recipients_of(const struct sl_stage *s, u64 ticket, u64 owed)
-{
-	u64 keep = 0, left = owed & s->recipients;
-
-	while (left) {
-		u32 bit = sl_bit(left);
-
-		left &= left - 1;
-		if (ticket_diff(ticket, s->starts[bit], s->order) >= 0)
-			keep |= 1ull << bit;
-	}
-	return keep;
-}
-
 static void sl_set_recipients(struct sl_stage *s, u64 recipients)
 {
 	s->recipients = recipients;
@@ -62,16 +47,19 @@ static bool sl_broadcast_free(struct sl_stage *s, u32 index, u64 word)
 	return true;
 }
 
-/* The bits of those who are gone out of one mask. Return: true when the slot is free by it. */
+/*
+ * The bits of those who are gone out of one mask, whatever ticket it is of by now: nobody sends to
+ * them any more. No bit of anybody else, which its owner alone may clear: this one may look at the
+ * mask of another ticket than @word's. Return: true when the slot is free by it.
+ */
 static bool sl_broadcast_prune_slot(struct sl_stage *s, u32 index, u64 word)
 {
 	struct sluice_slot *slot = sl_slot(s, index);
-	u64 owed = READ_ONCE(slot->target);
-	u64 keep = sl_recipients_of(s, ticket_of(slot_lap(word), index, s->order), owed);
+	u64 gone = READ_ONCE(slot->target) & ~s->recipients;
 
 	lockdep_assert_held(&s->lock);
-	if (owed & ~keep)
-		mask_clear(&slot->target, owed & ~keep);
+	if (gone)
+		mask_clear(&slot->target, gone);
 	if (slot_state(word) != SLOT_READY || READ_ONCE(slot->target))
 		return false;
 	return sl_broadcast_free(s, index, word);
@@ -145,11 +133,21 @@ static u64 sl_broadcast_oldest(struct sl_stage *s, u64 tail, u64 bit)
 	return start;
 }
 
+/* Of whoever had it before: a producer had looked before that one went, and wrote it down later. */
+static void sl_broadcast_clear(struct sl_stage *s, u64 bit)
+{
+	u32 i;
+
+	for (i = 0; sl_next_slot(s, &i); i++)
+		mask_clear(&sl_slot(s, i)->target, bit);	/* what is free by it, the tick finds */
+}
+
 /**
  * sl_broadcast_join() - a consumer of a broadcast gets a bit
  *
  * What is older than its start is not for it, although a mask may have the bit by then; it
- * acknowledges that without a look. The caller has seen that a bit is left.
+ * acknowledges that without a look. Such a mask was written after it came, so it has all the time
+ * of ack_timeout for it. The caller has seen that a bit is left.
  */
 void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep)
 {
@@ -158,6 +156,7 @@ void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep)
 	lockdep_assert_held(&s->lock);
 	s->bits_taken |= bit;
 	ep->recipient = bit;
+	sl_broadcast_clear(s, bit);
 	sl_set_recipients(s, s->recipients | bit);
 	sl_ring_find_tail(s);
 	s->starts[sl_bit(bit)] = s->tail;
@@ -266,13 +265,15 @@ bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token)
  * @room:	bytes that it can take; a longer message stays
  * @token:	out, the word; nothing is changed by the look
  *
- * A walk never goes back: behind the cursor nobody's bit is set.
+ * A walk never goes back: behind the cursor nobody's bit is set. What it passed may have been for
+ * it until it was put out, and a producer that had looked before may address it for some time.
  * Return: 0, -EMSGSIZE, -ENOTCONN (put out), -EAGAIN (nothing).
  */
 int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket,
 		      u64 *token)
 {
 	u64 start = READ_ONCE(s->starts[sl_bit(ep->recipient)]);
+	bool passed = false;
 	u32 tries, len;
 
 	lockdep_assert_held(&ep->read_lock);
@@ -291,12 +292,17 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 		case LOOK_WAIT:
 			return -EAGAIN;
 		case LOOK_CLAIM:
-			if (!(READ_ONCE(slot->target) & ep->recipient))
+			if (!(READ_ONCE(slot->target) & ep->recipient)) {
+				passed = true;
 				break;
+			}
 			if (ticket_diff(cursor, start, s->order) < 0) {
 				sl_broadcast_ack(ep, cursor, w);
 				break;
 			}
+			smp_rmb();	/* what was passed before who there is */
+			if (passed && sl_broadcast_expelled(ep))
+				return -ENOTCONN;
 			len = READ_ONCE(slot->len);
 			if (len > room && len <= max_t(u32, s->bufsize, SLUICE_INLINE_MAX))
 				return -EMSGSIZE;
@@ -306,6 +312,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 			return 0;
 		case LOOK_PASS:
 			WRITE_ONCE(ep->cursor, ticket_skip(cursor, w, 2, s->order));
+			passed = true;
 			continue;
 		}
 		WRITE_ONCE(ep->cursor, ticket_add(cursor, 1, s->order));
