@@ -274,7 +274,9 @@ static void test_the_slow_is_put_out(void **state)
 {
 	struct reaper_endpoint a = join(0), b = join(0), c;
 
+	*sl_buffer_word(stage, 2, false) = buf_word(0, BUF_SENT);
 	publish(0, a.recipient | b.recipient);
+	sl_slot(stage, 0)->buf = 2;
 	publish(1, a.recipient | b.recipient);
 	reaper_tick(reaper);
 	assert_int_equal(0, info().expelled);
@@ -283,6 +285,7 @@ static void test_the_slow_is_put_out(void **state)
 	late();
 	assert_int_equal(1, info().expelled);
 	assert_int_equal(slot_free(1), word(0));
+	assert_int_equal(BUF_FREE, buf_state(*sl_buffer_word(stage, 2, false)));
 	assert_int_equal(slot_free(1), word(1));
 	assert_int_equal(a.recipient, stage->hints->recipients);
 	/* its mapping is there, so its bit is nobody else's (P21) */
