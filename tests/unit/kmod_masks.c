@@ -2,7 +2,8 @@
 /*
  * Description: the module's broadcast.c clears the bits of those who are gone, and nobody else's
  *
- * Over plain memory, with masks as a producer leaves them that looks, is slow, and writes.
+ * Over plain memory, with masks as a producer leaves them that looks, is slow, and writes, and with
+ * something happening between two looks of a walk.
  */
 #include <setjmp.h>
 
@@ -11,6 +12,21 @@
 #include <internal.h>
 
 #include "reaper.h"
+
+static void (*between)(void);	/* done before the next look of a walk at a slot, once */
+
+static void happen(void)
+{
+	void (*what)(void) = between;
+
+	between = NULL;
+	if (what)
+		what();
+}
+
+#define slot_look(w, lap)	(happen(), slot_look(w, lap))
+#include "../../kmod/broadcast.c"
+#undef slot_look
 
 #define SLOTS	64u
 
@@ -27,6 +43,7 @@ static int begin_with(u32 flags)
 
 	reaper = reaper_create(&c, 0);
 	stage = (struct sl_stage *)reaper;
+	between = NULL;
 	return reaper ? reaper_attach(reaper, SLUICE_PRODUCER, 0, &out) : -1;
 }
 
@@ -152,6 +169,23 @@ static void test_addressed_to_the_gone(void **state)
 	reaper_tick(reaper);
 	assert_int_equal(a.recipient, mask(0));
 	assert_int_equal(slot_free(1), word(1));
+}
+
+/* Or it lives and says so: slot and buffer are free at once, without anybody's reaper. */
+static void test_told_of_the_gone(void **state)
+{
+	struct reaper_endpoint a = join(0), b = join(0);
+
+	reaper_died(reaper, b.id);
+	publish(0, a.recipient | b.recipient);
+	assert_false(sl_broadcast_prune(stage));
+	*sl_buffer_word(stage, 2, false) = buf_word(1, BUF_SENT);
+	publish(1, b.recipient);
+	sl_slot(stage, 1)->buf = 2;
+	assert_true(sl_broadcast_prune(stage));
+	assert_int_equal(slot_free(1), word(1));
+	assert_int_equal(BUF_FREE, buf_state(*sl_buffer_word(stage, 2, false)));
+	assert_int_equal(a.recipient, mask(0));
 }
 
 /* It was writing: nobody owes anything for what was never sent. */
@@ -306,6 +340,80 @@ static void test_or_waited_for(void **state)
 	assert_int_equal(a.recipient, mask(0));
 }
 
+/* -------------------------------------------------------------------- read --- */
+
+static int next(const struct reaper_endpoint *ep, size_t room, u64 *t)
+{
+	u64 token;
+
+	return sl_broadcast_next(stage, xa_load(&stage->endpoints, ep->id), room, t, &token);
+}
+
+static void test_reads(void **state)
+{
+	struct reaper_endpoint a = join(0), b;
+	u64 t = 99;
+
+	publish(0, a.recipient);
+	publish(1, a.recipient);
+	sl_slot(stage, 1)->len = 5;
+	b = join(0);
+	/* older than its start: cleared by the way, not handed out */
+	assert_true(mask_set(&sl_slot(stage, 1)->target, b.recipient));
+	publish(2, a.recipient | b.recipient);
+	assert_int_equal(0, next(&a, 8, &t));
+	assert_int_equal(0, t);
+	assert_int_equal(-EMSGSIZE, next(&a, 4, &t));
+	assert_int_equal(0, next(&a, 5, &t));
+	assert_int_equal(1, t);
+	assert_int_equal(0, next(&b, 8, &t));
+	assert_int_equal(2, t);
+	assert_int_equal(a.recipient, mask(1));
+	assert_int_equal(-EAGAIN, next(&b, 8, &t));
+}
+
+static struct reaper_endpoint first, second;
+
+/* Put out, what was its is not any more; who had looked before sends it something newer. */
+static void put_out(void)
+{
+	stage->recipients &= ~second.recipient;
+	mask_clear(&sl_slot(stage, 0)->target, second.recipient);
+	mask_clear(&sl_slot(stage, 1)->target, second.recipient);
+	publish(2, first.recipient | second.recipient);
+}
+
+static void put_out_and_free(void)
+{
+	put_out();
+	assert_true(ack(0, first.recipient));
+	assert_true(ack(1, first.recipient));
+	publish(SLOTS, first.recipient);
+}
+
+static void no_gap(void (*what)(void))
+{
+	u64 t;
+
+	first = join(0);
+	second = join(0);
+	publish(0, first.recipient | second.recipient);
+	publish(1, first.recipient | second.recipient);
+	between = what;
+	assert_int_equal(-ENOTCONN, next(&second, 8, &t));
+	assert_int_equal(-ENOTCONN, next(&second, 8, &t));
+}
+
+static void test_no_gap_when_put_out(void **state)
+{
+	no_gap(put_out);
+}
+
+static void test_no_gap_when_freed(void **state)
+{
+	no_gap(put_out_and_free);
+}
+
 /* Half of all tickets later the start would be ahead again. */
 static void test_starts_follow(void **state)
 {
@@ -328,6 +436,7 @@ int main(void)
 		CASE(test_the_dead_owe_nothing),
 		CASE(test_died_in_the_last_ack),
 		CASE(test_addressed_to_the_gone),
+		CASE(test_told_of_the_gone),
 		CASE(test_died_in_publish),
 		CASE(test_only_the_owner_clears),
 		CASE(test_nothing_inherited),
@@ -337,6 +446,9 @@ int main(void)
 		CASE(test_sixty_four),
 		CASE(test_the_slow_is_put_out),
 		cmocka_unit_test_setup_teardown(test_or_waited_for, begin_patient, end),
+		CASE(test_reads),
+		CASE(test_no_gap_when_put_out),
+		CASE(test_no_gap_when_freed),
 		CASE(test_starts_follow),
 	};
 
