@@ -6,8 +6,9 @@
  * there is (hints->recipients), takes the bits of those who are gone out of the masks, and puts out
  * who is slow. A bit is given to a newcomer only when nobody can clear it for the old one any more.
  *
- * What a newcomer gets has no gap. Its bit is among the recipients before the words are asked for the
- * next ticket T; whoever reserves T or a later one looks at the recipients after that, and so sees it.
+ * What a newcomer gets has no gap. Its bit is among the recipients before the words are asked for
+ * the next ticket T; whoever reserves T or a later one looks at the recipients after that, and so
+ * sees it.
  */
 #include "internal.h"
 #include "trace.h"
@@ -94,9 +95,9 @@ void sl_broadcast_reset(struct sl_stage *s)
 /* --------------------------------------------------------- join and leave --- */
 
 /*
- * A bit more in the mask of what is held. It counts only if the word says the same before and after:
- * a slot of a newer ticket has the bit anyway, and one whose mask was empty is being freed, or not
- * addressed yet.
+ * A bit more in the mask of what is held. It counts only if the word says the same before and
+ * after: a slot of a newer ticket has the bit anyway, and one whose mask was empty is being freed,
+ * or not addressed yet.
  */
 static bool sl_broadcast_add(struct sl_stage *s, u64 ticket, u64 bit)
 {
@@ -133,13 +134,16 @@ static u64 sl_broadcast_oldest(struct sl_stage *s, u64 tail, u64 bit)
 	return start;
 }
 
-/* Of whoever had it before: a producer had looked before that one went, and wrote it down later. */
+/*
+ * Of whoever had it before: a producer had looked before that one went, and wrote it down later.
+ * What is free by it, the tick finds.
+ */
 static void sl_broadcast_clear(struct sl_stage *s, u64 bit)
 {
 	u32 i;
 
 	for (i = 0; sl_next_slot(s, &i); i++)
-		mask_clear(&sl_slot(s, i)->target, bit);	/* what is free by it, the tick finds */
+		mask_clear(&sl_slot(s, i)->target, bit);
 }
 
 /**
@@ -287,6 +291,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 
 		if (!(tries % SL_SLOTS_PER_PAGE))
 			cond_resched();
+		/* (A) */
 		w = slot ? smp_load_acquire(&slot->word) : slot_free(0);
 		switch (slot_look(w, ticket_lap(cursor, s->order))) {
 		case LOOK_WAIT:

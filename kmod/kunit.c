@@ -143,7 +143,8 @@ static void masks_are_of_one_ticket(struct kunit *test)
 	mask = 1;
 	w = token;
 	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, newer), SLOT_STALE);
-	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, slot_word(5, 3, 0, SLOT_WRITING)), SLOT_STALE);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, slot_word(5, 3, 0, SLOT_WRITING)),
+			SLOT_STALE);
 	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, token), SLOT_OK);
 	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, token), SLOT_STALE);
 	KUNIT_EXPECT_EQ(test, slot_broadcast_ack(&w, &mask, token, 1, &last), SLOT_STALE);

@@ -234,7 +234,8 @@ reserved:
  * sl_ring_claim() - the next message for a reader without a mapping
  * @room:	bytes that it can take; a longer message stays, unclaimed
  *
- * Return: 0, -EMSGSIZE, -ENOTCONN (put out of a broadcast), -EAGAIN (nothing; ep->cursor and generation say what was seen).
+ * Return: 0, -EMSGSIZE, -ENOTCONN (put out of a broadcast), -EAGAIN (nothing; ep->cursor and
+ * generation say what was seen).
  */
 int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket, u64 *token)
 {

@@ -2,9 +2,9 @@
 /*
  * broadcast.c: stages whose messages everybody gets.
  *
- * A producer copies the bits of the consumers there are (the hints say so) into the mask of its slot,
- * between reserve and publish; a consumer clears its own by the ACK. The rules are in slot.h and in
- * broadcast.c of the module. A walk never goes back: nothing behind the cursor becomes ours.
+ * A producer copies the bits of the consumers there are (the hints say so) into the mask of its
+ * slot, between reserve and publish; a consumer clears its own by the ACK. The rules are in slot.h
+ * and in broadcast.c of the module. A walk never goes back: nothing behind the cursor becomes ours.
  */
 #include "internal.h"
 
@@ -16,8 +16,8 @@ static u64 recipients(const struct sluice_ep *ep)
 /* -------------------------------------------------------------- produce --- */
 
 /*
- * After reserve, whose compare-and-swap orders the look behind it: who joins later begins after this
- * ticket. Return: 0, -ENOTCONN (nobody is there, P23).
+ * After reserve, whose compare-and-swap orders the look behind it: who joins later begins after
+ * this ticket. Return: 0, -ENOTCONN (nobody is there, P23).
  */
 int __sluice_broadcast_address(struct sluice_ep *ep, struct sluice_slot *slot)
 {
@@ -108,8 +108,8 @@ static bool pass(struct sluice_ep *ep, struct sluice_slot *slot, u64 word)
 }
 
 /*
- * As the walk of claim.c. -ENOTCONN: put out for being slow. What was passed may have been ours until
- * then, and a producer that had looked before may address us for some time: that is behind a gap.
+ * As the walk of claim.c. -ENOTCONN: put out for being slow. What was passed may have been ours
+ * until then, and a producer that had looked before may address us for some time: that is behind a gap.
  */
 int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg)
 {

@@ -41,9 +41,9 @@ void check_masks(void)
 	uint32_t i;
 	int who;
 
-	for (i = 0; i < NSLOTS; i++)
-		for (who = 0; who < CLIENTS + 2; who++)
-			if (slot_state(ep->slots[i].word) == SLOT_READY && is_member(client_at(who)))
+	for (who = 0; who < CLIENTS + 2; who++)
+		for (i = 0; i < NSLOTS && is_member(client_at(who)); i++)
+			if (slot_state(ep->slots[i].word) == SLOT_READY)
 				check_debt(client_at(who), i);
 }
 
@@ -57,8 +57,8 @@ void check_members(uint64_t sent, uint64_t live)
 		uint64_t lost = sent & ~live & ~c->acking & ~c->older;
 
 		if (is_member(c) && lost)
-			violated("messages %#llx are lost for member %#llx", (unsigned long long)lost,
-				 (unsigned long long)c->ep.recipient);
+			violated("messages %#llx are lost for member %#llx",
+				 (unsigned long long)lost, (unsigned long long)c->ep.recipient);
 	}
 }
 

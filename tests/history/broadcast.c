@@ -2,11 +2,11 @@
 /*
  * broadcast.c: what must hold where everybody gets everything.
  *
- * A member is a life whose HISTORY_START says at which ticket it joined. What was published from there
- * on it gets: up to the newest one that it has seen nothing is missing, and a member that came to its
- * HISTORY_END has had and acknowledged all of it. One that was put out for being slow notices at its
- * next walk, so a walk that found something shows that it was a member until then: nothing may have
- * been freed, and no sender told, without its ACK.
+ * A member is a life whose HISTORY_START says at which ticket it joined. What was published from
+ * there on it gets: up to the newest one that it has seen nothing is missing, and a member that came
+ * to its HISTORY_END has had and acknowledged all of it. One that was put out for being slow notices
+ * at its next walk, so a walk that found something shows that it was a member until then: nothing may
+ * have been freed, and no sender told, without its ACK.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -85,9 +85,9 @@ static const char good[] =
 	"4 left lane=0 id=1 value=0\n" "4 left lane=1 id=1 value=0\n";
 
 /*
- * A broadcast: log 0 sends and asks, 1 is there from the beginning to the end, 2 dies with message 1
- * and comes back for 3, 3 joins late, asks for what is held, is put out with message 2, whose sender
- * hears of it, and misses the rest. Message 4 nobody gets to see: 5 is the next.
+ * A broadcast: log 0 sends and asks, 1 is there from the beginning to the end, 2 dies with message
+ * 1 and comes back for 3, 3 joins late, asks for what is held, is put out with message 2, whose
+ * sender hears of it, and misses the rest. Message 4 nobody gets to see: 5 is the next.
  */
 static const char good_broadcast[] =
 	"0 start id=1 ticket=0xffffffffffffffff\n" "1 start id=2 ticket=10\n"
@@ -226,7 +226,8 @@ static const struct flaw broadcast_flaws[] = {
 	  "1 acked counter=3 ticket=14 attempt=1\n1 acked counter=3 ticket=14 attempt=1\n" },
 	{ HISTORY_CONSUMER_ORDER, "one message twice for a member",
 	  "1 delivered counter=5 ticket=15 attempt=1\n",
-	  "1 delivered counter=5 ticket=15 attempt=1\n1 delivered counter=5 ticket=15 attempt=1\n" },
+	  "1 delivered counter=5 ticket=15 attempt=1\n"
+	  "1 delivered counter=5 ticket=15 attempt=1\n" },
 };
 
 static const struct history_rules rules = {

@@ -75,7 +75,8 @@ static const struct option long_options[] = {
 	{ "messages", required_argument, NULL, 'n' },
 	{ "producers", required_argument, NULL, 'p' }, { "workers", required_argument, NULL, 'w' },
 	{ "spread", required_argument, NULL, 'd' }, { "idle", required_argument, NULL, 'i' },
-	{ "broadcast", no_argument, NULL, 'b' }, { "no-uring", no_argument, NULL, 'x' }, { "seed", required_argument, NULL, 's' },
+	{ "broadcast", no_argument, NULL, 'b' }, { "no-uring", no_argument, NULL, 'x' },
+	{ "seed", required_argument, NULL, 's' },
 	{ "keep", required_argument, NULL, 'K' }, { "linger", required_argument, NULL, 'l' },
 	{ "help", no_argument, NULL, 'h' }, { 0 },
 };

@@ -170,8 +170,8 @@ static int send_in_steps(struct producer *p, struct sluice_msg *m)
 }
 
 /*
- * A broadcast finds nobody for a moment: one more time. An endpoint that was put out hears the same,
- * and the end of it by its mapping.
+ * A broadcast finds nobody for a moment: one more time. An endpoint that was put out hears the
+ * same, and the end of it by its mapping.
  */
 static int unless_nobody(const struct producer *p, int ret)
 {

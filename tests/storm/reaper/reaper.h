@@ -3,8 +3,9 @@
  * reaper.h: the module's own recovery, in user space.
  *
  * kmod/reap.c, retry.c, ring.c, policy.c and broadcast.c are compiled as they stand, over memory
- * that parent and children share; endpoints are processes of the caller, who says which has died. What
- * the kernel would do at a death, at a tick, in answer to an INFO is done here when it is called.
+ * that parent and children share; endpoints are processes of the caller, who says which has died.
+ * What the kernel would do at a death, at a tick, in answer to an INFO is done here when it is
+ * called.
  * One process does all of it: that is the stage's lock.
  */
 #ifndef SLUICE_TEST_REAPER_H
