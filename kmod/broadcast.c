@@ -282,7 +282,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 
 	lockdep_assert_held(&ep->read_lock);
 	WRITE_ONCE(ep->generation, READ_ONCE(s->hints->generation));
-	smp_rmb();	/* before the words (P7) */
+	smp_rmb();	/* the generation before the words (P7) */
 	if (sl_broadcast_expelled(ep))
 		return -ENOTCONN;
 	for (tries = 0; tries < 3 * s->nslots; tries++) {
@@ -291,8 +291,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 
 		if (!(tries % SL_SLOTS_PER_PAGE))
 			cond_resched();
-		/* (A) */
-		w = slot ? smp_load_acquire(&slot->word) : slot_free(0);
+		w = slot ? sl_load_acquire(&slot->word) : slot_free(0);
 		switch (slot_look(w, ticket_lap(cursor, s->order))) {
 		case LOOK_WAIT:
 			return -EAGAIN;

@@ -181,7 +181,7 @@ struct sl_stage {
 	u32			producers, consumers;
 	u32			policy;		/* enum sluice_policy */
 	u64			recipients;	/* broadcast: bits of who gets what is sent */
-	u64			bits_taken;	/* those, and of who was put out and lives */
+	u64			bits_taken;	/* and of who was put out and is mapped */
 	u64			*starts;	/* by bit: the first ticket of its consumer */
 	struct sl_endpoint	*sole;		/* until its last mapping is gone (P20) */
 	u64			tail;		/* the kernel's own idea of the tail hint */

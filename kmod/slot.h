@@ -355,7 +355,7 @@ static inline bool mask_clear(u64 *mask, u64 bits)
 	return false;
 }
 
-/* (E) of a broadcast: is it still that message, and owed by @bit? @token: READY, as it was read */
+/* (E) of a broadcast: is the message the one of @token, a READY word, and does @bit owe it? */
 static inline bool slot_owes(const u64 *word, const u64 *mask, u64 token, u64 bit)
 {
 	sl_fence_acquire();

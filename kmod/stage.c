@@ -192,7 +192,7 @@ static int sl_create_check(const struct sluice_create *c)
 		return -EINVAL;
 	if (c->dead_slots > SLUICE_MAX_BUFFERS)	/* each letter has one */
 		return -EINVAL;
-	/* what everybody gets nobody fails to deliver; the others have no slow ones to wait for */
+	/* what everybody gets nobody fails to deliver; the others have nobody to wait for */
 	if (c->policy == SLUICE_POLICY_BROADCAST ? c->dead_slots :
 						   c->flags & SLUICE_CREATE_SLOW_WAITS)
 		return -EINVAL;

@@ -379,7 +379,7 @@ enum sluice_role {
 
 /* struct sluice_attach.flags */
 #define SLUICE_ATTACH_SOLE	(1u << 0)	/* the only producer, or -EBUSY */
-#define SLUICE_ATTACH_OLDEST	(1u << 1)	/* broadcast: what is held already, too */
+#define SLUICE_ATTACH_OLDEST	(1u << 1)	/* broadcast: from the oldest one held */
 #define SLUICE_ATTACH_ALL	(SLUICE_ATTACH_SOLE | SLUICE_ATTACH_OLDEST)
 
 /**
@@ -486,7 +486,7 @@ struct sluice_send_cmd {
 #define SLUICE_KICK_ROOM	(1u << 1)	/* after ack: somebody wants room */
 #define SLUICE_KICK_ACKED	(1u << 2)	/* after the ACK of messages with SLUICE_MSG_TELL */
 #define SLUICE_KICK_TURN	(1u << 3)	/* hints say it is my turn: I had it */
-#define SLUICE_KICK_GONE	(1u << 4)	/* broadcast: somebody I addressed is gone */
+#define SLUICE_KICK_GONE	(1u << 4)	/* broadcast: I addressed somebody who is gone */
 #define SLUICE_KICK_ALL		(SLUICE_KICK_READY | SLUICE_KICK_ROOM | \
 				 SLUICE_KICK_ACKED | SLUICE_KICK_TURN | SLUICE_KICK_GONE)
 
