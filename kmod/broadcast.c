@@ -49,20 +49,18 @@ static bool sl_broadcast_free(struct sl_stage *s, u32 index, u64 word)
 }
 
 /*
- * The bits of those who are gone out of one mask. Which ticket's mask it is by now does not
- * matter: they are gone from all. A newcomer's bit in what is older than its start is left to the
- * newcomer for this reason: it could be that of the next ticket already.
- *
- * Return: true when the slot is free by it.
+ * The bits of those who are gone out of one mask, whatever ticket it is of by now: nobody sends to
+ * them any more. No bit of anybody else, which its owner alone may clear: this one may look at the
+ * mask of another ticket than @word's. Return: true when the slot is free by it.
  */
 static bool sl_broadcast_prune_slot(struct sl_stage *s, u32 index, u64 word)
 {
 	struct sluice_slot *slot = sl_slot(s, index);
-	u64 left = READ_ONCE(slot->target) & ~s->recipients;
+	u64 gone = READ_ONCE(slot->target) & ~s->recipients;
 
 	lockdep_assert_held(&s->lock);
-	if (left)
-		mask_clear(&slot->target, left);
+	if (gone)
+		mask_clear(&slot->target, gone);
 	if (slot_state(word) != SLOT_READY || READ_ONCE(slot->target))
 		return false;
 	return sl_broadcast_free(s, index, word);
@@ -161,6 +159,18 @@ static u64 sl_broadcast_oldest(struct sl_stage *s, u64 tail, u64 bit)
 	return start;
 }
 
+/*
+ * Of whoever had it before: a producer had looked before that one went, and wrote it down later.
+ * What is free by it, the tick finds.
+ */
+static void sl_broadcast_clear(struct sl_stage *s, u64 bit)
+{
+	u32 i;
+
+	for (i = 0; sl_next_slot(s, &i); i++)
+		mask_clear(&sl_slot(s, i)->target, bit);
+}
+
 /**
  * sl_broadcast_join() - a consumer of a broadcast gets a bit
  *
@@ -176,6 +186,7 @@ void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep)
 	s->bits_taken |= bit;
 	ep->recipient = bit;
 	ep->joined = ktime_get_ns();
+	sl_broadcast_clear(s, bit);
 	sl_set_recipients(s, s->recipients | bit);
 	sl_ring_find_tail(s);
 	s->starts[sl_bit(bit)] = s->tail;
@@ -300,13 +311,15 @@ bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token)
  * @room:	bytes that it can take; a longer message stays
  * @token:	out, the word; nothing is changed by the look
  *
- * A walk never goes back: behind the cursor nobody's bit is set.
+ * A walk never goes back: behind the cursor nobody's bit is set. What it passed may have been for
+ * it until it was put out, and a producer that had looked before may address it for some time.
  * Return: 0, -EMSGSIZE, -ENOTCONN (put out), -EAGAIN (nothing).
  */
 int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket,
 		      u64 *token)
 {
 	u64 start = READ_ONCE(s->starts[sl_bit(ep->recipient)]);
+	bool passed = false;
 	u32 tries, len;
 
 	lockdep_assert_held(&ep->read_lock);
@@ -325,15 +338,17 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 		case LOOK_WAIT:
 			return -EAGAIN;
 		case LOOK_CLAIM:
-			if (!(READ_ONCE(slot->target) & ep->recipient))
+			if (!(READ_ONCE(slot->target) & ep->recipient)) {
+				passed = true;
 				break;
+			}
 			if (ticket_diff(cursor, start, s->order) < 0) {
 				sl_broadcast_ack(ep, cursor, w);
 				break;
 			}
-			smp_rmb();	/* the mask, then the recipients: as expel changes them */
-			if (sl_broadcast_expelled(ep))
-				return -ENOTCONN;	/* what came before this may be gone */
+			smp_rmb();	/* what was passed before who there is */
+			if (passed && sl_broadcast_expelled(ep))
+				return -ENOTCONN;
 			len = READ_ONCE(slot->len);
 			if (len > room && len <= max_t(u32, s->bufsize, SLUICE_INLINE_MAX))
 				return -EMSGSIZE;
@@ -343,6 +358,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 			return 0;
 		case LOOK_PASS:
 			WRITE_ONCE(ep->cursor, ticket_skip(cursor, w, 2, s->order));
+			passed = true;
 			continue;
 		}
 		WRITE_ONCE(ep->cursor, ticket_add(cursor, 1, s->order));
