@@ -287,6 +287,7 @@ TEST_F(death, many_callers)
 	struct sluice_caller *c[70];
 	struct sluice_caller_options small = { .window = 1 };
 	unsigned int n = sizeof(c) / sizeof(c[0]), i, round;
+	struct sluice_info info;
 
 	SERVE_HERE();
 	for (i = 0; i < n; i++)
@@ -304,6 +305,9 @@ TEST_F(death, many_callers)
 			ASSERT_TRUE(is_numbered(self->reply.data, self->reply.len, i, 20));
 			sluice_reply_release(c[i], &self->reply);
 		}
+		/* those who called longest ago are let go: only the caller is attached itself */
+		ASSERT_EQ(0, sluice_info(sluice_caller_stage(c[0]), &info));
+		EXPECT_EQ(1, info.producers);
 	}
 	for (i = 0; i < n; i++)
 		sluice_caller_destroy(c[i]);

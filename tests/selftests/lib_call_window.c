@@ -68,7 +68,7 @@ TEST_F(window, late)
 	uint64_t old, id;
 
 	MAKE(.window = 1);
-	ASSERT_EQ(0, sluice_call_start(self->caller, self->to, &m, 50 * MS, &old));
+	ASSERT_EQ(0, sluice_call_start(self->caller, self->to, &m, SECOND, &old));
 	ASSERT_EQ(0, sluice_serve(self->server, &first, LONG)) TH_LOG("%s", sluice_error());
 	ASSERT_EQ(-ETIME, sluice_call_wait(self->caller, old, &self->reply, LONG));
 	ASSERT_EQ(0, sluice_ack(self->in, &first.msg));
@@ -100,6 +100,7 @@ TEST_F(window, late)
 TEST_F(window, full)
 {
 	struct sluice_msg m = numbered(self->room, 1, 10);
+	struct sluice_reply again;
 	uint64_t id[3];
 
 	MAKE(.window = 2);
@@ -109,7 +110,8 @@ TEST_F(window, full)
 	EXPECT_NE(NULL, strstr(sluice_error(), "all 2 calls of the window"));
 	ASSERT_EQ(0, answer(self->server));
 	ASSERT_EQ(0, sluice_call_wait(self->caller, SLUICE_CALL_ANY, &self->reply, LONG));
-	/* read, but not released */
+	/* read, but not released: over for whoever waits, and in its place all the same */
+	EXPECT_EQ(-ENOENT, sluice_call_wait(self->caller, id[0], &again, SLUICE_NOW));
 	ASSERT_EQ(-EBUSY, sluice_call_start(self->caller, self->to, &m, LONG, &id[2]));
 	sluice_reply_release(self->caller, &self->reply);
 	ASSERT_EQ(0, sluice_call_start(self->caller, self->to, &m, LONG, &id[2]));
