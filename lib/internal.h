@@ -12,6 +12,8 @@
  *	admin.c     the control device
  *	tensor.c    the type at the beginning of a message
  *	accepts.c   what a stage declares that it takes
+ *	label.c     model and deadline before a message, and the facts that rules ask about
+ *	route.c     rules that name the next stage; route_*.c, the kinds of conditions
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *
@@ -327,6 +329,10 @@ const char *__sluice_dtypes(char known[SLUICE_KNOWN_MAX]);
 bool __sluice_media_valid(const char media[SLUICE_MEDIA_MAX]);
 bool __sluice_may_be_encoded(unsigned int modality);
 int64_t __sluice_shape_bytes(const u32 *shape, u32 rank, size_t element);
+
+/* ---------------------------------------------------------- accepts.c --- */
+
+bool __sluice_type_matches(const struct sluice_tensor *t, const struct sluice_tensor *declared);
 
 /* -------------------------------------------------------------- inline --- */
 

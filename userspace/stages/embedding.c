@@ -2,7 +2,8 @@
 /*
  * embedding.c - the first stage: text to tokens, tokens to vectors
  *
- *	REQUEST from a client	tokenise, look up all vectors		PREFILL to encoder
+ *	REQUEST from a client	tokenise, look up all vectors		PREFILL to encoder, or
+ *								where a --route rule says
  *	TOKEN from output	look up one vector			STEP to decoder
  *	REBUILD from decoder	look up all vectors again		PREFILL to encoder
  *	CANCEL from a client						CANCEL to output
@@ -321,6 +322,7 @@ int main(int argc, char **argv)
 		.accepts = 1u << MSG_REQUEST | 1u << MSG_TOKEN | 1u << MSG_REBUILD |
 			   1u << MSG_CANCEL | 1u << MSG_FREE,
 		.outputs = 1u << MSG_ENCODER | 1u << MSG_DECODER | 1u << MSG_OUTPUT,
+		.routed = MSG_ENCODER,
 		.open = embedding_open,
 		.run = embedding_run,
 		.close = embedding_close,

@@ -79,6 +79,20 @@ static bool reply_name_ok(const char *name)
 	return true;
 }
 
+/* Shown to people, compared with patterns: no more than a file name may be. */
+static bool model_name_ok(const char *name)
+{
+	size_t len = strnlen(name, SLUICE_MODEL_MAX);
+
+	if (len == SLUICE_MODEL_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-:/+@", name[i]))
+			return false;
+	}
+	return true;
+}
+
 static bool request_ok(const struct msg_head *h)
 {
 	return !(h->flags & ~MSG_F_ALL) && !h->reserved &&
@@ -88,7 +102,7 @@ static bool request_ok(const struct msg_head *h)
 	       h->n_tokens <= h->n_ctx && h->n_prompt <= h->n_tokens &&
 	       h->n_turns <= MSG_MAX_TURNS && h->n_hops <= MSG_MAX_HOPS &&
 	       h->n_stops <= MSG_MAX_STOPS && h->stop_bytes <= h->n_stops * MSG_MAX_STOP &&
-	       reply_name_ok(h->reply);
+	       reply_name_ok(h->reply) && model_name_ok(h->model);
 }
 
 /* What must hold of counts and data, kind by kind. */

@@ -19,14 +19,14 @@
 /* A buffer in reserve costs nothing and keeps the usual case from waiting with a claim. */
 static void take_spares(struct stage *st)
 {
-	for (int i = 0; i < MSG_CLIENT; i++) {
+	for (int i = 0; i < STAGE_OUTPUTS; i++) {
 		if (st->out[i] && !st->has_spare[i])
 			st->has_spare[i] = !sluice_buffer_take(st->out[i], &st->spare[i],
 							       SLUICE_NOW);
 	}
 }
 
-static int take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
+static int take_buffer(struct stage *st, unsigned int to, struct sluice_buffer *buf)
 {
 	int ret;
 
@@ -41,7 +41,7 @@ static int take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer
 	return ret;
 }
 
-static void put_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
+static void put_buffer(struct stage *st, unsigned int to, struct sluice_buffer *buf)
 {
 	if (!st->has_spare[to]) {
 		st->spare[to] = *buf;
@@ -76,11 +76,30 @@ static struct msg_hop *add_hop(const struct stage *st, const struct stage_input 
 	return hop;
 }
 
-int stage_result(struct stage *st, struct stage_input *in, enum msg_stage to, enum msg_kind kind,
+/* The ring that the first matching rule names; without one that matches, the daemon's own. */
+static unsigned int route(const struct stage *st, const struct stage_input *in, unsigned int to,
+			  uint32_t n_tokens)
+{
+	struct sluice_facts f = {
+		.length = in->m.len, .tokens = n_tokens, .kind = in->m.kind,
+	};
+	int rule;
+
+	if (!st->opt.routes.n || to != st->ops->routed)
+		return to;
+	f.deadline_ns = sluice_time_left(in->v.head.deadline);
+	memcpy(f.model, in->v.head.model, sizeof(f.model));
+	rule = sluice_routes_match(&st->opt.routes, &f);
+	return rule < 0 ? to : (unsigned int)STAGE_ROUTED + st->opt.routes.rule[rule].to[0];
+}
+
+int stage_result(struct stage *st, struct stage_input *in, unsigned int to, enum msg_kind kind,
 		 uint32_t n_tokens, size_t data_bytes, struct stage_result *r)
 {
-	int ret = take_buffer(st, to, &r->buf);
+	int ret;
 
+	to = route(st, in, to, n_tokens);
+	ret = take_buffer(st, to, &r->buf);
 	r->to = to;
 	if (ret == -ESHUTDOWN) {
 		stage_closed(st, to);
@@ -148,7 +167,7 @@ int stage_publish(struct stage *st, struct stage_input *in, struct stage_result 
 	return ret;
 }
 
-void stage_free(struct stage *st, enum msg_stage to, uint64_t stream)
+void stage_free(struct stage *st, unsigned int to, uint64_t stream)
 {
 	struct sluice_msg m = {
 		.stream = stream, .kind = MSG_FREE, .flags = SLUICE_MSG_LAST,
@@ -159,7 +178,7 @@ void stage_free(struct stage *st, enum msg_stage to, uint64_t stream)
 	/* Only memory is late then: the decoder reuses the oldest KV when it needs room. */
 	if (ret < 0)
 		stage_log("stream %016llx: cannot tell stage %s that it is over: %s",
-			  (unsigned long long)stream, msg_stage_name(to), sluice_error());
+			  (unsigned long long)stream, sluice_stage_name(st->out[to]), sluice_error());
 }
 
 /* -------------------------------------------------------------- settling --- */

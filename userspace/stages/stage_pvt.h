@@ -12,7 +12,7 @@ int stage_loop(struct stage *st);
 int stage_draining(const struct stage *st);
 
 /** stage_closed() - the ring @to was destroyed: this daemon has nothing left to do */
-void stage_closed(struct stage *st, enum msg_stage to);
+void stage_closed(struct stage *st, unsigned int to);
 
 struct stage_busy *stage_busy_find(struct stage *st, uint64_t ticket);
 
