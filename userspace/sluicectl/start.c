@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "pipeline_pvt.h"
 #include "start.h"
 
 static char *executable(const char *directory, size_t length, const char *program)
@@ -76,6 +77,8 @@ static void become(const char *pipeline, const struct pipeline_stage *stage, uns
 	setenv("SLUICE_REPLICA", number, 1);
 	if (stage->accepts)
 		setenv("SLUICE_ACCEPTS", stage->accepts, 1);
+	if (stage->routes)
+		setenv("SLUICE_ROUTES", stage->routes->text, 1);
 	for (char **each = stage->environment; each && *each; each++)
 		putenv(*each);
 	execv(program, stage->command);

@@ -84,13 +84,7 @@ static bool model_name_ok(const char *name)
 {
 	size_t len = strnlen(name, SLUICE_MODEL_MAX);
 
-	if (len == SLUICE_MODEL_MAX)
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		if (!isalnum((unsigned char)name[i]) && !strchr("._-:/+@", name[i]))
-			return false;
-	}
-	return true;
+	return len < SLUICE_MODEL_MAX && strspn(name, MSG_MODEL_LETTERS) == len;
 }
 
 static bool request_ok(const struct msg_head *h)

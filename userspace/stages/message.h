@@ -57,6 +57,7 @@
 #define MSG_MAX_CTX	(1u << 17)	/* tokens */
 #define MSG_MAX_EMBD	(1u << 16)
 #define MSG_MAX_LAYERS	1024u
+#define MSG_MODEL_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:/+@"
 #define MSG_MAX_STOPS	8u
 #define MSG_MAX_STOP	256u		/* bytes of a stop string with its NUL */
 #define MSG_STOPS_BYTES	(MSG_MAX_STOPS * MSG_MAX_STOP)
