@@ -13,6 +13,8 @@
  *	tensor.c    the type at the beginning of a message
  *	accepts.c   what a stage declares that it takes
  *	label.c     model and deadline before a message, and the facts that rules ask about
+ *	join.c      parts of one message from several stages, held until all are there
+ *	parts.c     several messages in one
  *	route.c     rules that name the next stage; route_*.c, the kinds of conditions
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock

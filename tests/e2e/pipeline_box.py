@@ -56,23 +56,26 @@ def wait_until(condition, seconds=30.0, step=0.02):
 
 
 class Pipeline:
-    """The module, four stages, four daemons. Use as a context."""
+    """The module, the stages and daemons of a pipeline file. Use as a context."""
 
-    def __init__(self, model, module):
-        self.model, self.module = model, module
+    def __init__(self, model, module, name=NAME, **variables):
+        self.model, self.module, self.name = model, module, name
+        self.variables = variables
         self.inserted = False
 
     def __enter__(self):
         if not os.path.exists("/dev/sluice/control"):
             subprocess.run(["insmod", self.module], check=True)
             self.inserted = True
-        up = [SLUICECTL, "up", "--detach", "--set", f"model={self.model}",
-              ROOT / "userspace" / "pipelines" / f"{NAME}.toml"]
+        up = [SLUICECTL, "up", "--detach", "--set", f"model={self.model}"]
+        for key, value in self.variables.items():
+            up += ["--set", f"{key}={value}"]
+        up.append(ROOT / "userspace" / "pipelines" / f"{self.name}.toml")
         subprocess.run(up, check=True, stdout=sys.stderr)
         return self
 
     def __exit__(self, *exc):
-        subprocess.run([SLUICECTL, "down", NAME], check=not exc[0], stdout=sys.stderr)
+        subprocess.run([SLUICECTL, "down", self.name], check=not exc[0], stdout=sys.stderr)
         if self.inserted:
             subprocess.run(["rmmod", "sluice"], check=not exc[0])
 
