@@ -4,6 +4,7 @@
 
 static const struct route_unit units[] = {
 	{ "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 },
+	{ "m", 60000000000ull },
 	{ NULL, 0 }
 };
 

@@ -444,6 +444,17 @@ static bool usable(struct stage *st, struct stage_input *in)
 	return false;
 }
 
+/* Streams under way: all of them have a step in each turn of the loop. */
+static uint32_t decoder_expect(struct stage *st)
+{
+	struct decoder *d = st->priv;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < st->opt.max_streams; i++)
+		n += d->cache[i].len > 0;
+	return n;
+}
+
 static bool in_group(const struct group *g, uint64_t stream)
 {
 	for (int i = 0; i < g->n; i++) {
@@ -485,6 +496,7 @@ int main(int argc, char **argv)
 		.outputs = 1u << MSG_OUTPUT | 1u << MSG_EMBEDDING,
 		.sharded = true,
 		.batches = true,
+		.expect = decoder_expect,
 		.open = decoder_open,
 		.run = decoder_run,
 		.close = decoder_close,

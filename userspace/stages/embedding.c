@@ -23,9 +23,6 @@
 #include "stage.h"
 #include "streams.h"
 
-/* A stream that nobody has heard of for so long is over, whatever became of its end. */
-#define STREAM_IDLE_NS	(300 * 1000000000ull)
-
 struct embedding {
 	struct llama			*model;
 	const struct llama_config	*cfg;

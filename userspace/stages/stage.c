@@ -297,6 +297,23 @@ static bool admit(struct stage *st, struct stage_input *in)
 	return false;
 }
 
+/*
+ * Streams that were computed together arrive one after the other. Whoever begins with the first of
+ * them has two batches, each of which reads all weights.
+ */
+static int gather(struct stage *st, struct sluice_msg *msgs, int max)
+{
+	int64_t moment = st->opt.gather_us * 1000ll;
+	int wanted, n = 0;
+
+	if (!st->ops->expect || !moment || stage_draining(st))
+		return 0;
+	wanted = (int)st->ops->expect(st) - ((int)st->opt.batch - max);
+	while (n < max && n < wanted && !sluice_claim(st->in, &msgs[n], moment))
+		n++;
+	return n;
+}
+
 static int claim(struct stage *st, struct stage_input *in, int64_t timeout_ns)
 {
 	static struct sluice_msg msgs[STAGE_MAX_BATCH];
@@ -312,6 +329,7 @@ static int claim(struct stage *st, struct stage_input *in, int64_t timeout_ns)
 		int more = sluice_claim_batch(st->in, msgs + 1, max - 1, SLUICE_NOW);
 
 		n += more > 0 ? more : 0;
+		n += gather(st, msgs + n, max - n);
 	}
 	now = sluice_ticks();
 	for (int i = 0; i < n; i++) {

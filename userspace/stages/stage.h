@@ -66,6 +66,8 @@ struct stage_result {
  * @routed:	the one of @outputs that --route rules choose among; 0: it takes no rules
  * @sharded:	it may hold a part of the layers: --layers, --shard, --next
  * @batches:	run() wants as many messages as there are, up to --batch
+ * @expect:	messages that come at the same time if they come, so that it is worth waiting a
+ *		moment for them; NULL = never
  * @open:	load the model; 0 or a negative errno with a line in @err
  * @run:	work; @n is at least 1
  * @fail:	how an error reaches the client; NULL = by an ERROR message to the output stage
@@ -78,6 +80,7 @@ struct stage_ops {
 	enum msg_stage	routed;
 	bool		sharded;
 	bool		batches;
+	uint32_t	(*expect)(struct stage *st);
 	int		(*open)(struct stage *st, struct model_error *err);
 	void		(*run)(struct stage *st, struct stage_input *in, int n);
 	void		(*close)(struct stage *st);
@@ -91,6 +94,7 @@ struct stage_ops {
  * @max_streams: streams under way at once
  * @chunk:	tokens that prefill computes at once
  * @batch:	streams that decoder computes at once
+ * @gather_us:	how long it waits for the next one of them
  * @layer_first, @layer_last: layers of this shard, [first, last); 0, 0 = all, or by @shard
  * @shard, @n_shards: which of so many equal parts, from 1; 0 = not said
  * @next:	ring of the shard behind this one; NULL = it is the last
@@ -103,6 +107,7 @@ struct stage_options {
 	uint32_t	max_streams;
 	uint32_t	chunk;
 	uint32_t	batch;
+	uint32_t	gather_us;
 	uint32_t	layer_first;
 	uint32_t	layer_last;
 	uint32_t	shard;

@@ -107,6 +107,8 @@ static void usage(const struct stage_ops *ops, FILE *f)
 		"  -n, --max-streams N     streams under way at once (8)\n"
 		"      --chunk N           tokens that prefill computes at once (256)\n"
 		"      --batch N           streams that a decode step computes at once (8)\n"
+		"      --gather-us N       wait so long for the next stream of a batch, if it can be\n"
+		"                          expected (300)\n"
 		"      --embedding NAME, --encoder NAME, --decoder NAME, --output NAME\n"
 		"                          names of the rings, if others than these words\n"
 		"      --route RULES       embedding: which ring a prompt goes to, by the first rule that\n"
@@ -127,7 +129,7 @@ static void usage(const struct stage_ops *ops, FILE *f)
 }
 
 enum {
-	OPT_CHUNK = 256, OPT_BATCH, OPT_CPU, OPT_SPIN, OPT_NO_URING, OPT_ROUTE, OPT_LAYERS,
+	OPT_CHUNK = 256, OPT_BATCH, OPT_CPU, OPT_SPIN, OPT_NO_URING, OPT_GATHER, OPT_ROUTE, OPT_LAYERS,
 	OPT_SHARD, OPT_NEXT, OPT_NAME
 };
 
@@ -140,6 +142,7 @@ static const struct option long_options[] = {
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "spin-us", required_argument, NULL, OPT_SPIN },
 	{ "no-uring", no_argument, NULL, OPT_NO_URING },
+	{ "gather-us", required_argument, NULL, OPT_GATHER },
 	{ "route", required_argument, NULL, OPT_ROUTE },
 	{ "layers", required_argument, NULL, OPT_LAYERS },
 	{ "shard", required_argument, NULL, OPT_SHARD },
@@ -241,6 +244,11 @@ static int set_option(struct stage_options *o, int c)
 	case OPT_NO_URING:
 		o->no_uring = true;
 		return 0;
+	case OPT_GATHER:
+		if (!number("gather-us", optarg, 0, 1000000, &v))
+			return -EINVAL;
+		o->gather_us = (uint32_t)v;
+		return 0;
 	case OPT_ROUTE:
 		return add_routes(o, optarg);
 	case OPT_LAYERS:
@@ -284,7 +292,7 @@ static int parse_options(struct stage_options *o, const struct stage_ops *ops, i
 
 	*o = (struct stage_options){
 		.n_ctx = 2048, .max_streams = 8, .chunk = 256, .batch = 8, .cpu = -1,
-		.spin_us = 50,
+		.spin_us = 50, .gather_us = 300,
 	};
 	for (int i = 0; i < MSG_CLIENT; i++)
 		o->names[i] = msg_stage_name((unsigned int)i);

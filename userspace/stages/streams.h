@@ -31,6 +31,9 @@ struct stream {
 
 struct streams;
 
+/* A stream that nobody has heard of for so long is over, whatever became of its end. */
+#define STREAM_IDLE_NS	(300 * 1000000000ull)
+
 /** streams_create() - a table for @max streams and tombstones; free with streams_free() */
 int streams_create(uint32_t max, struct streams **out);
 void streams_free(struct streams *t);

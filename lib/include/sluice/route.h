@@ -168,7 +168,7 @@ struct sluice_routes {
  *
  *		length > 4K		bytes; < <= == >= > or a range, 1K..4K
  *		tokens <= 512		likewise
- *		deadline < 200ms	time left; no deadline is longer than any
+ *		deadline < 200ms	time left, in ns us ms s m; none is longer than any
  *		kind 7			the message's kind, or a range of them
  *		type image/png		a declaration as of sluice_type_parse()
  *		model smollm*		name, with * and ? for any letters and any one
