@@ -35,12 +35,12 @@ def say(text):
 
 
 class Pipeline:
-    """Up while the object is in use. Each shard computes its part of the streams at once."""
+    """Up while the object is in use. A shard computes at most @batch streams at once."""
 
-    def __init__(self, options, shards, streams):
+    def __init__(self, options, shards, streams, batch):
         self.ctl = os.path.join(options.build, "bin", "sluicectl")
-        self.sets = {"model": options.model, "shards": shards,
-                     "batch": max(1, streams // shards), "streams": max(8, streams)}
+        self.sets = {"model": options.model, "shards": shards, "batch": batch,
+                     "streams": max(8, streams)}
 
     def __enter__(self):
         words = [self.ctl, "up", "--detach", FILE]
@@ -64,8 +64,19 @@ class Pipeline:
         return sum(a["timings"]["tokens_per_second"] for a in answers), answers[0]["token_ids"]
 
 
-def measure(options, shards, streams):
-    with Pipeline(options, shards, streams) as pipeline:
+def arrangements(streams, shards):
+    """(shards, streams, batch): all streams at once; in groups, one for each shard, as one process
+    and as shards."""
+    for n in streams:
+        for s in shards:
+            batch = max(1, n // s)
+            if s != shards[0] and batch != max(1, n // shards[0]):
+                yield shards[0], n, batch
+            yield s, n, batch
+
+
+def measure(options, shards, streams, batch):
+    with Pipeline(options, shards, streams, batch) as pipeline:
         pipeline.rate(streams, 4)
         return pipeline.rate(streams, options.tokens)
 
@@ -78,27 +89,29 @@ def main():
     options = parse_options()
     numbers = [int(n) for n in options.streams.split(",")]
     shards = [int(n) for n in options.shards.split(",")]
-    rates = {(s, n): [] for n in numbers for s in shards}
+    rates = {a: [] for a in arrangements(numbers, shards)}
     ids = {}
     for number in range(options.rounds):
-        for s, n in rates:
-            rate, ids[s, n] = measure(options, s, n)
-            rates[s, n].append(rate)
+        for a in rates:
+            rate, ids[a] = measure(options, *a)
+            rates[a].append(rate)
         say(f"round {number + 1}/{options.rounds}  tokens/s: " + ", ".join(
-            f"{s} x {n}: {r[-1]:.1f}" for (s, n), r in rates.items()))
-    print(f"{options.rounds} rounds in turn, {options.tokens} tokens a stream, each shard computes "
-          "streams / shards at once\n")
-    print(f"{'streams':>8}{'shards':>8}{'tokens/s':>10}  {'least-most':<14}"
-          f"{'against ' + str(shards[0]):>12}  least-most")
+            f"{n} streams, {s} shards of {b}: {r[-1]:.1f}" for (s, n, b), r in rates.items()))
+    print(f"{options.rounds} rounds in turn, {options.tokens} tokens a stream; load of the machine "
+          f"at the end {os.getloadavg()[0]:.1f}\n")
+    print(f"{'streams':>8}{'shards':>8}{'at once':>8}{'tokens/s':>10}  {'least-most':<14}"
+          f"{'ratio to the first':>20}  least-most")
     rows = []
-    for (s, n), values in rates.items():
-        ratio = spread([a / b for a, b in zip(values, rates[shards[0], n])])
-        rows.append({"streams": n, "shards": s, "tokens_per_s": spread(values), "ratio": ratio,
-                     "measured": values})
-        print(f"{n:>8}{s:>8}{statistics.median(values):>10.1f}  "
-              f"{f'{min(values):.1f}-{max(values):.1f}':<14}{ratio['median']:>12.2f}  "
+    for (s, n, b), values in rates.items():
+        first = rates[shards[0], n, max(1, n // shards[0])]
+        ratio = spread([x / y for x, y in zip(values, first)])
+        rows.append({"streams": n, "shards": s, "batch": b, "tokens_per_s": spread(values),
+                     "ratio": ratio, "measured": values})
+        print(f"{n:>8}{s:>8}{b:>8}{statistics.median(values):>10.1f}  "
+              f"{f'{min(values):.1f}-{max(values):.1f}':<14}{ratio['median']:>20.2f}  "
               f"{ratio['min']:.2f}-{ratio['max']:.2f}")
-    same = all(ids[s, 1] == ids[shards[0], 1] for s in shards) if 1 in numbers else None
+    alone = [ids[a] for a in ids if a[1] == 1]
+    same = all(i == alone[0] for i in alone) if alone else None
     if same is not None:
         print(f"\ngreedy tokens of one stream: {'the same' if same else 'NOT the same'} "
               "in every arrangement")

@@ -58,8 +58,9 @@ def wait_until(condition, seconds=30.0, step=0.02):
 class Pipeline:
     """The module, the stages and daemons of a pipeline file. Use as a context."""
 
-    def __init__(self, model, module, name=NAME, **variables):
+    def __init__(self, model, module, name=NAME, file=None, **variables):
         self.model, self.module, self.name = model, module, name
+        self.file = file or ROOT / "userspace" / "pipelines" / f"{name}.toml"
         self.variables = variables
         self.inserted = False
 
@@ -70,7 +71,7 @@ class Pipeline:
         up = [SLUICECTL, "up", "--detach", "--set", f"model={self.model}"]
         for key, value in self.variables.items():
             up += ["--set", f"{key}={value}"]
-        up.append(ROOT / "userspace" / "pipelines" / f"{self.name}.toml")
+        up.append(self.file)
         subprocess.run(up, check=True, stdout=sys.stderr)
         return self
 

@@ -11,11 +11,15 @@ example: shapes_test.py --model smollm2.gguf --module sluice.ko --rounds 4 --see
 import argparse
 import json
 import os
+import pathlib
 import random
+import re
+import signal
 import subprocess
+import tempfile
 
 from kill_test import PROMPTS, TOKENS, answer_with, check_same, kill_after, long_prompt
-from pipeline_box import SLUICECTL, Pipeline, Tap, wait_until
+from pipeline_box import ROOT, SLUICECTL, Pipeline, Tap, wait_until
 
 SHARDED = "smollm2-shards"
 
@@ -65,6 +69,38 @@ def test_long(p, tap, prompt, want):
                lambda: p.finish(p.start(prompt, "--raw", "--tokens", "8")))
 
 
+def layers_file(folder):
+    """The pipeline with explicit layers instead of equal parts."""
+    text = (ROOT / "userspace" / "pipelines" / f"{SHARDED}.toml").read_text()
+    text = re.sub(r'(?m)^shards = "\$.*$', 'layers = ["0-3", "4-28", "29-29"]', text)
+    file = pathlib.Path(folder) / "layers.toml"
+    file.write_text(text)
+    return file
+
+
+def test_two_models(p, tap, want):
+    """The name of the model in the request decides who answers."""
+    ask = ("--pipeline", "two-models", "--tokens", TOKENS)
+    for name, stage, idle in (("other-7b", "other.decoder", "decoder"),
+                              ("smollm2", "decoder", "other.decoder")):
+        before = passed(p, idle)
+        check_same(tap, f"a request for {name}: same text", want,
+                   lambda n=name: p.finish(p.start(PROMPTS[0], "--model", n, *ask)))
+        tap.ok(passed(p, stage) > 40 and passed(p, idle) == before, f"{stage} has answered")
+    run = p.start(PROMPTS[0], "--model", "other", *ask)
+    out = run.stdout.read(len(want) // 2)
+    p.signal("requests")
+    p.signal("other.decoder")
+    check_same(tap, "kill -9 of the router and of the decoder that answers: same text", want,
+               lambda: out + p.finish(run))
+    run = p.start("Count to a thousand.", "--model", "other", *ask[:2], "--tokens", "1000")
+    run.stdout.read(20)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    tap.ok(wait_until(lambda: p.show("other.embedding")["ready"] == 0 and
+                      passed(p, "requests") == 4 + 1), "a cancellation goes the same way")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,6 +140,13 @@ def main():
         test_long(p, tap, prompt, long_want)
         tap.ok(passed(p, "encoder") == 1, "for a long one it was")
         test_kills(p, tap, rng, want[0], 1, ["decoder"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        with Pipeline(args.model, args.module, SHARDED, layers_file(folder)) as p:
+            test_same(p, tap, "layers 0-3, 4-28, 29", want)
+
+    with Pipeline(args.model, args.module, "two-models") as p:
+        test_two_models(p, tap, want[0])
     tap.ok(not os.path.exists("/dev/sluice/control"), "the module could be removed")
     tap.finish()
 
