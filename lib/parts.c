@@ -68,8 +68,8 @@ int sluice_parts_read(const struct sluice_msg *msg, struct sluice_msg *part)
 				    "library reads 1 to %u in version %u", head.n, head.version,
 				    SLUICE_JOIN_INPUTS, SLUICE_PARTS_VERSION);
 	for (unsigned int i = 0; i < head.n; i++) {
-		if (head.part[i].offset != aligned(end) || head.part[i].offset > msg->len ||
-		    head.part[i].len > msg->len - head.part[i].offset)
+		/* So each ends inside, too: where the next one begins, or the message ends. */
+		if (head.part[i].offset != aligned(end) || head.part[i].offset > msg->len)
 			return __sluice_err(-EBADMSG, "part %u of the message is not where it must "
 					    "be", i + 1);
 		part[i] = (struct sluice_msg){

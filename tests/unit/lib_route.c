@@ -93,6 +93,16 @@ static void test_each_kind(void **state)
 	}
 }
 
+/* What is left in the type of a message that has none is no type. */
+static void test_untyped(void **state)
+{
+	struct sluice_routes r = rules("type image -> a");
+	struct sluice_facts f = about(9, 0, -1, 0, "image/png", "");
+
+	f.typed = false;
+	assert_int_equal(sluice_routes_match(&r, &f), -ENOENT);
+}
+
 static void test_first_wins(void **state)
 {
 	struct sluice_routes r = rules("kind 1 -> a; kind 0..2 -> b, c\n\n;length > 4K -> loop d ; "
@@ -233,6 +243,7 @@ static void test_limits(void **state)
 		assert_int_equal(sluice_routes_parse(&r, text), 0);
 	}
 	assert_int_equal(sluice_routes_parse(&r, "kind 99 -> s0"), -E2BIG);
+	assert_non_null(strstr(sluice_error(), "more than 32 rules"));
 	assert_int_equal(r.n, SLUICE_ROUTES_MAX);
 }
 
@@ -314,6 +325,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_kind),
+		cmocka_unit_test(test_untyped),
 		cmocka_unit_test(test_first_wins),
 		cmocka_unit_test(test_format),
 		cmocka_unit_test(test_refused),
