@@ -69,15 +69,6 @@ def test_long(p, tap, prompt, want):
                lambda: p.finish(p.start(prompt, "--raw", "--tokens", "8")))
 
 
-def layers_file(folder):
-    """The pipeline with explicit layers instead of equal parts."""
-    text = (ROOT / "userspace" / "pipelines" / f"{SHARDED}.toml").read_text()
-    text = re.sub(r'(?m)^shards = "\$.*$', 'layers = ["0-3", "4-28", "29-29"]', text)
-    file = pathlib.Path(folder) / "layers.toml"
-    file.write_text(text)
-    return file
-
-
 def test_two_models(p, tap, want):
     """The name of the model in the request decides who answers."""
     ask = ("--pipeline", "two-models", "--tokens", TOKENS)
@@ -101,12 +92,58 @@ def test_two_models(p, tap, want):
                       passed(p, "requests") == 4 + 1), "a cancellation goes the same way")
 
 
+def two_shards(args, tap, rng, want, long):
+    with Pipeline(args.model, args.module, SHARDED) as p:
+        test_same(p, tap, "two shards", want)
+        test_together(p, tap, want)
+        test_long(p, tap, *long)
+        tap.ok(passed(p, "encoder") > 0, "the encoder was asked")
+        test_kills(p, tap, rng, want[0], args.rounds, ["decoder", "decoder.2"])
+
+
+def three_shards(args, tap, rng, want, long):
+    with Pipeline(args.model, args.module, SHARDED, shards=3, short=2048) as p:
+        test_same(p, tap, "three shards, past the encoder", want)
+        test_long(p, tap, *long)
+        test_kills(p, tap, rng, want[0], 1, ["decoder", "decoder.2", "decoder.3"])
+        tap.equal(passed(p, "encoder"), 0, "the encoder was never asked")
+
+
+def short_prompts(args, tap, rng, want, long):
+    with Pipeline(args.model, args.module, SHARDED, shards=1, short=100) as p:
+        test_same(p, tap, "short prompts past the encoder, one decoder", want)
+        tap.equal(passed(p, "encoder"), 0, "for short prompts the encoder was not asked")
+        test_long(p, tap, *long)
+        tap.equal(passed(p, "encoder"), 1, "for a long one it was")
+        test_kills(p, tap, rng, want[0], 1, ["decoder"])
+
+
+def layers(args, tap, rng, want, long):
+    """Explicit ranges instead of equal parts."""
+    text = (ROOT / "userspace" / "pipelines" / f"{SHARDED}.toml").read_text()
+    text = re.sub(r'(?m)^shards = "\$.*$', 'layers = ["0-3", "4-28", "29-29"]', text)
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "layers.toml"
+        file.write_text(text)
+        with Pipeline(args.model, args.module, SHARDED, file) as p:
+            test_same(p, tap, "layers 0-3, 4-28, 29", want)
+
+
+def two_models(args, tap, rng, want, long):
+    with Pipeline(args.model, args.module, "two-models") as p:
+        test_two_models(p, tap, want[0])
+
+
+PARTS = {f.__name__: f for f in (two_shards, three_shards, short_prompts, layers, two_models)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--module", required=True)
     parser.add_argument("--rounds", type=int, default=2, help="kills of each (default %(default)s)")
+    parser.add_argument("--parts", default=",".join(PARTS), help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=None, help="for the moments of the kills")
     args = parser.parse_args()
 
@@ -120,33 +157,8 @@ def main():
         long_want = p.finish(p.start(prompt, "--raw", "--tokens", "8"))
     tap.ok(min(map(len, want)) > 50, "answers to compare with", want)
 
-    with Pipeline(args.model, args.module, SHARDED) as p:
-        shards = ["decoder", "decoder.2"]
-        test_same(p, tap, "two shards", want)
-        test_together(p, tap, want)
-        test_long(p, tap, prompt, long_want)
-        tap.ok(passed(p, "encoder") > 0, "the encoder was asked")
-        test_kills(p, tap, rng, want[0], args.rounds, shards)
-
-    with Pipeline(args.model, args.module, SHARDED, shards=3, short=2048) as p:
-        test_same(p, tap, "three shards, past the encoder", want)
-        test_long(p, tap, prompt, long_want)
-        test_kills(p, tap, rng, want[0], 1, ["decoder", "decoder.2", "decoder.3"])
-        tap.equal(passed(p, "encoder"), 0, "the encoder was never asked")
-
-    with Pipeline(args.model, args.module, SHARDED, shards=1, short=100) as p:
-        test_same(p, tap, "short prompts past the encoder, one decoder", want)
-        tap.ok(passed(p, "encoder") == 0, "for short prompts the encoder was not asked")
-        test_long(p, tap, prompt, long_want)
-        tap.ok(passed(p, "encoder") == 1, "for a long one it was")
-        test_kills(p, tap, rng, want[0], 1, ["decoder"])
-
-    with tempfile.TemporaryDirectory() as folder:
-        with Pipeline(args.model, args.module, SHARDED, layers_file(folder)) as p:
-            test_same(p, tap, "layers 0-3, 4-28, 29", want)
-
-    with Pipeline(args.model, args.module, "two-models") as p:
-        test_two_models(p, tap, want[0])
+    for part in args.parts.split(","):
+        PARTS[part](args, tap, rng, want, (prompt, long_want))
     tap.ok(not os.path.exists("/dev/sluice/control"), "the module could be removed")
     tap.finish()
 
