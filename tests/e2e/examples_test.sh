@@ -15,6 +15,18 @@ test_route() {
 	check "and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
 }
 
+test_broadcast() {
+	try "$O/examples/broadcast"
+	check "broadcast: everybody gets everything" succeeds .
+}
+
+test_state_log() {
+	try "$O/examples/state_log"
+	check "state_log: all see the same state" succeeds .
+}
+
 insert_module
 test_route
+test_broadcast
+test_state_log
 finish
