@@ -97,8 +97,7 @@ def main():
             rates[a].append(rate)
         say(f"round {number + 1}/{options.rounds}  tokens/s: " + ", ".join(
             f"{n} streams, {s} shards of {b}: {r[-1]:.1f}" for (s, n, b), r in rates.items()))
-    print(f"{options.rounds} rounds in turn, {options.tokens} tokens a stream; load of the machine "
-          f"at the end {os.getloadavg()[0]:.1f}\n")
+    print(f"{options.rounds} rounds in turn, {options.tokens} tokens a stream\n")
     print(f"{'streams':>8}{'shards':>8}{'at once':>8}{'tokens/s':>10}  {'least-most':<14}"
           f"{'ratio to the first':>20}  least-most")
     rows = []
