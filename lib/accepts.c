@@ -306,6 +306,11 @@ static bool matches(const struct sluice_tensor *t, const struct sluice_tensor *d
 	       same_shape(t, declared);
 }
 
+bool __sluice_type_matches(const struct sluice_tensor *t, const struct sluice_tensor *declared)
+{
+	return matches(t, declared) && (!declared->bytes || t->bytes <= declared->bytes);
+}
+
 /* "tokens:i32[?] or image/png"; "…" for what there is no room for. */
 static const char *list_types(const struct sluice_accepts *a, char list[LIST_MAX])
 {

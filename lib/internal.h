@@ -21,6 +21,10 @@
  *	batch.c     runs and batches with a bound of time; the next payload asked for ahead
  *	ready.c     payload buffers kept ready
  *	peek.c      messages that are looked at and left where they are
+ *	label.c     model and deadline before a message, and the facts that rules ask about
+ *	join.c      parts of one message from several stages, held until all are there
+ *	parts.c     several messages in one
+ *	route.c     rules that name the next stage; route_*.c, the kinds of conditions
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *
@@ -380,6 +384,10 @@ const char *__sluice_dtypes(char known[SLUICE_KNOWN_MAX]);
 bool __sluice_media_valid(const char media[SLUICE_MEDIA_MAX]);
 bool __sluice_may_be_encoded(unsigned int modality);
 int64_t __sluice_shape_bytes(const u32 *shape, u32 rank, size_t element);
+
+/* ---------------------------------------------------------- accepts.c --- */
+
+bool __sluice_type_matches(const struct sluice_tensor *t, const struct sluice_tensor *declared);
 
 /* -------------------------------------------------------------- inline --- */
 

@@ -53,6 +53,19 @@ suite_errors() {
 		--model "$(scripts/setup --print model)" --module "$(scripts/build-kmod --print uml)"
 }
 
+suite_routing() {
+	uml_ready
+	tap examples inbox --kind uml -- tests/e2e/examples_test.sh
+	tap routing inbox --kind uml -- tests/e2e/routing_test.sh
+}
+
+suite_shapes() {
+	uml_ready
+	need model
+	tap shapes inbox --kind uml -- python3 tests/e2e/shapes_test.py \
+		--model "$(scripts/setup --print model)" --module "$(scripts/build-kmod --print uml)"
+}
+
 suite_box() {
 	uml_ready
 	tap box tests/e2e/box_test.sh

@@ -93,7 +93,7 @@ def test_poison(args, tap, directory, attempts):
     file = pipeline_file(directory, encoder={
         "command": command("encoder", "prlimit", "--cpu=5:5"), "max_attempts": attempts})
     name = f"a poison prompt with {attempts} attempt{'s' * (attempts > 1)}"
-    with Pipeline(args.model, args.module, file) as p:
+    with Pipeline(args.model, args.module, file=file) as p:
         want = p.ask(PROMPT, "--raw", "--tokens", "24")["text"]
         other = p.start(PROMPT, "--raw", "--tokens", "24", "--json")
         check_failure(tap, name, failure(p, POISON, "--raw", "--tokens", "4"), "encoder",
@@ -114,7 +114,7 @@ def test_poison(args, tap, directory, attempts):
 
 def test_types(args, tap, directory):
     file = pipeline_file(directory, encoder={"accepts": '["embedding:f32[?,64]"]'})
-    with Pipeline(args.model, args.module, file) as p:
+    with Pipeline(args.model, args.module, file=file) as p:
         check_failure(tap, "a type that a stage does not take",
                       failure(p, PROMPT, "--raw", "--tokens", "4"), "encoder", errno.EPROTOTYPE,
                       "takes embedding:f32[?,64]; got embedding:f32[4,576]")
@@ -140,7 +140,7 @@ def make_again(stage, size, buffers):
 
 def test_downstream(args, tap, directory):
     file = pipeline_file(directory)
-    with Pipeline(args.model, args.module, file) as p:
+    with Pipeline(args.model, args.module, file=file) as p:
         want = p.ask(PROMPT, "--raw", "--tokens", "8")["text"]
         sluicectl("destroy", "--force", "encoder")
         check_failure(tap, "a stage that was destroyed",
@@ -171,7 +171,7 @@ def test_breaker(args, tap, directory):
     file = pipeline_file(directory, decoder={
         "command": command("decoder", "sh", "-c", shell), "breaker_failures": 3,
         "breaker_backoff": '"3s"', "breaker_backoff_max": '"3s"'})
-    with Pipeline(args.model, args.module, file) as p:
+    with Pipeline(args.model, args.module, file=file) as p:
         want = p.ask(PROMPT, "--raw", "--tokens", "24")["text"]
         tap.equal(p.show("decoder")["breaker"]["state"], "closed", "the breaker is closed")
         running = p.start(PROMPT, "--raw", "--tokens", "1000", "--ignore-eos", "--json")

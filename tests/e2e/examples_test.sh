@@ -58,10 +58,30 @@ test_letters() {
 	check "letters: they stay" prints 'and 2 letters are still there'
 }
 
+test_route() {
+	try "$O/examples/route"
+	check "route: each message comes where the rules say" succeeds \
+		'big +got message 4.*eyes +got message 3.*slow +got message 2.*fast +got message 1'
+	check "and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
+}
+
+test_broadcast() {
+	try "$O/examples/broadcast"
+	check "broadcast: everybody gets everything" succeeds .
+}
+
+test_state_log() {
+	try "$O/examples/state_log"
+	check "state_log: all see the same state" succeeds .
+}
+
 insert_module
 test_image
 test_call
 test_order
 test_batch
 test_letters
+test_route
+test_broadcast
+test_state_log
 finish

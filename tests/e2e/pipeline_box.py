@@ -56,22 +56,27 @@ def wait_until(condition, seconds=30.0, step=0.02):
 
 
 class Pipeline:
-    """The module, four stages, four daemons. Use as a context."""
+    """The module, the stages and daemons of a pipeline file. Use as a context."""
 
-    def __init__(self, model, module, file=ROOT / "userspace" / "pipelines" / f"{NAME}.toml"):
-        self.model, self.module, self.file = model, module, file
+    def __init__(self, model, module, name=NAME, file=None, **variables):
+        self.model, self.module, self.name = model, module, name
+        self.file = file or ROOT / "userspace" / "pipelines" / f"{name}.toml"
+        self.variables = variables
         self.inserted = False
 
     def __enter__(self):
         if not os.path.exists("/dev/sluice/control"):
             subprocess.run(["insmod", self.module], check=True)
             self.inserted = True
-        up = [SLUICECTL, "up", "--detach", "--set", f"model={self.model}", self.file]
+        up = [SLUICECTL, "up", "--detach", "--set", f"model={self.model}"]
+        for key, value in self.variables.items():
+            up += ["--set", f"{key}={value}"]
+        up.append(self.file)
         subprocess.run(up, check=True, stdout=sys.stderr)
         return self
 
     def __exit__(self, *exc):
-        subprocess.run([SLUICECTL, "down", NAME], check=not exc[0], stdout=sys.stderr)
+        subprocess.run([SLUICECTL, "down", self.name], check=not exc[0], stdout=sys.stderr)
         if self.inserted:
             subprocess.run(["rmmod", "sluice"], check=not exc[0])
 

@@ -139,20 +139,21 @@ def test_bad_prompts(p, tap):
 
 def head(kind, history=0, **fields):
     """struct msg_head of message.h, with the sizes that belong to it unless others are given."""
-    values = {"magic": 0x45534c53, "version": 2, "kind": KIND[kind], "size": 0, "flags": 1,
+    values = {"magic": 0x45534c53, "version": 3, "kind": KIND[kind], "size": 0, "flags": 1,
               "seed": 0, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "max_tokens": 4,
               "n_ctx": 2048, "n_embd": 576, "n_prompt": min(history, 1), "n_tokens": history,
               "n_turns": 0, "n_stops": 0, "stop_bytes": 0, "data_bytes": 0, "error": 0, "stage": 0,
-              "n_hops": 0, "attempt": 0, "reply": b"reply.1.nobody", "hops": bytes(12 * 32)}
+              "n_hops": 0, "attempt": 0, "reply": b"reply.1.nobody", "hops": bytes(12 * 32),
+              "deadline": 0, "model": b""}
     data = fields.pop("data", b"")
     ids = fields.pop("ids", [28] * history)
     values["data_bytes"] = len(data)
     align = lambda n: (n + 63) & ~63
-    offset = align(align(520) + 4 * history)
+    offset = align(align(568) + 4 * history)
     values["size"] = offset + len(data)
     values.update(fields)
-    packed = struct.pack("<IHHIIQff14I48s384s", *values.values())
-    body = packed.ljust(align(520), b"\0") + struct.pack(f"<{history}i", *ids)
+    packed = struct.pack("<IHHIIQff14I48s384sQ40s", *values.values())
+    body = packed.ljust(align(568), b"\0") + struct.pack(f"<{history}i", *ids)
     return body.ljust(offset, b"\0") + data
 
 

@@ -124,7 +124,8 @@ test_help() {
 	check "--help lists the commands with an example" succeeds 'create .*Example:.*sluicectl up'
 	try sluicectl --version
 	check "--version tells release and ABI" succeeds '^sluicectl [0-9.]+, ABI version [0-9]+$'
-	for command in create destroy list show stats top check send recv dead up down run chat model; do
+	for command in create destroy list show stats top check send recv route join dead up down run \
+		chat model; do
 		try sluicectl $command --help
 		check "$command --help has an example" succeeds "Usage: sluicectl $command.*Example:.*  .*sluicectl $command"
 	done

@@ -151,13 +151,14 @@ def hop(stage):
 def head(kind, n_tokens, n_turns, stops, data, n_hops=0, error=0, flags=0, n_embd=4):
     align = lambda n: (n + 63) // 64 * 64
     hops = b"".join(hop(i % 4) for i in range(n_hops)).ljust(12 * 32, b"\0")
-    fixed = 24 + 8 + 4 * 14 + 64
+    hops += struct.pack("<Q40s", 0, b"model")
+    fixed = 24 + 8 + 4 * 14 + 48
     size = align(align(align(fixed + len(hops)) + 4 * n_tokens) + len(stops)) + len(data)
     n_prompt = max(0, n_tokens - 1) if kind not in (2, 3) else n_tokens
-    body = struct.pack("<IHHIIQff", 0x45534c53, 2, kind, size, flags, 7, 0.8, 0.9)
+    body = struct.pack("<IHHIIQff", 0x45534c53, 3, kind, size, flags, 7, 0.8, 0.9)
     body += struct.pack("<14I", 40, 16, 64, n_embd, n_prompt, n_tokens, n_turns,
                         stops.count(b"\0"), len(stops), len(data), error, 2, n_hops, 0)
-    body = (body + b"reply.1".ljust(64, b"\0") + hops).ljust(align(fixed + len(hops)), b"\0")
+    body = (body + b"reply.1".ljust(48, b"\0") + hops).ljust(align(fixed + len(hops)), b"\0")
     body = (body + b"".join(u32(i) for i in range(n_tokens))).ljust(
         align(len(body) + 4 * n_tokens), b"\0")
     return (body + stops).ljust(size - len(data), b"\0") + data
@@ -174,7 +175,7 @@ def message_seeds():
     yield "step", message(4, 3, head(4, 3, 0, b"", bytes(16), n_hops=2))
     yield "token", message(6, 3, head(6, 3, 0, b"", b"", n_hops=3))
     yield "error", message(10, 0, head(10, 0, 0, b"", b"decoder\0no memory", error=12))
-    reply = struct.pack("<IHHIiIIIIIIIIII", 0x45534c53, 2, 11, 0, 5, 0, 0, 3, 2, 1, 2, 2, 1, 0, 0)
+    reply = struct.pack("<IHHIiIIIIIIIIII", 0x45534c53, 3, 11, 0, 5, 0, 0, 3, 2, 1, 2, 2, 1, 0, 0)
     reply += b"".join(hop(i % 4) for i in range(1)).ljust(12 * 32, b"\0") + b"hi\0\0" + bytes(8)
     yield "reply", message(11, 0, reply, 0x80)
 
@@ -209,6 +210,20 @@ def call_seeds():
     yield "large", b"\x20\x40" + reply(2, bytes(range(250)) * 5)[:1024]
 
 
+def route_seeds():
+    """One byte: bit 7: label and type are put right; rules; a payload."""
+    label = b"\x93SLB" + struct.pack("<IQQ40s", 1, 0, 1 << 40, b"smollm2-135m")
+    tensor = b"\x93SLT" + bytes([1, 7, 6, 1]) + struct.pack("<8I", 8, *[0] * 7) + \
+        struct.pack("<II16s", 8, 0, b"png") + b"\x89PNG\r\n\x1a\n"
+    yield "length", b"\0length > 4K -> slow; length 10..20 -> loop a, b\ndefault -> fast\0hello"
+    yield "type", b"\x80type image/png <= 4M and kind 7 -> eyes; type image -> c\0" + tensor
+    yield "model", b"\x80model smol*?5m -> big.embedding; model * -> b; default -> c\0" + label + tensor
+    yield "deadline", b"\x80deadline < 200ms -> now; deadline >= 1s -> later\0" + label + b"text"
+    yield "tokens", b"\0tokens <= 512 and length < 4G -> a;tokens > 1K -> b\0"
+    yield "covered", b"\0type image -> a; type image/png -> b\0"
+    yield "wrong", b"\0lenght > 4 -> a -> b and\0"
+
+
 def ring_seeds():
     yield "mixed", bytes(range(64)) * 4
     yield "stream", bytes([0, 16, 32] * 40)
@@ -217,7 +232,7 @@ def ring_seeds():
 SEEDS = {"gguf": model_seeds, "encode": encode_seeds, "vocabulary": vocabulary_seeds,
          "chat": chat_seeds, "toml": toml_seeds, "message": message_seeds, "tensor": tensor_seeds,
          "call": call_seeds,
-         "ring": ring_seeds, "slots": ring_seeds}
+         "route": route_seeds, "ring": ring_seeds, "slots": ring_seeds}
 
 
 def main():

@@ -183,6 +183,64 @@ static void layer_ranges_equal_the_whole(void **state)
 	free(want_kv.data);
 }
 
+/* Two processes, each with its layers: prefill and a step give the very bits of one. */
+static void shards_are_the_whole_bit_by_bit(void **state)
+{
+	const uint32_t n = N_IDS - 1, one = 1;
+	size_t plane = (size_t)2 * FX_KV_HEADS * N_IDS * FX_HEAD_DIM;
+	float between[N_IDS * FX_EMBD], first[FX_EMBD], step[FX_EMBD], last[FX_EMBD];
+	struct llama_kv whole = new_kv(N_IDS), *kvp = &whole;
+
+	(void)state;
+	assert_int_equal(llama_prefill(model, ws, &whole, 0, embedded, n, first), 0);
+	memcpy(step, embedded + n * FX_EMBD, sizeof(step));
+	assert_int_equal(llama_decode(model, ws, &kvp, &n, 1, step), 0);
+	for (uint32_t cut = 1; cut < FX_LAYERS; cut++) {
+		struct llama_kv kv[2] = { new_kv(N_IDS), new_kv(N_IDS) };
+
+		llama_kv_init_range(model, &kv[0], kv[0].data, N_IDS, 0, cut);
+		llama_kv_init_range(model, &kv[1], kv[1].data, N_IDS, cut, FX_LAYERS);
+		assert_int_equal(llama_prefill_range(model, ws, &kv[0], 0, embedded, n, 0, cut,
+						     between), 0);
+		assert_int_equal(llama_prefill_range(model, ws, &kv[1], 0, between, n, cut,
+						     FX_LAYERS, last), 0);
+		assert_memory_equal(last, first, sizeof(last));
+		memcpy(last, embedded + n * FX_EMBD, sizeof(last));
+		for (int s = 0; s < 2; s++) {
+			kvp = &kv[s];
+			assert_int_equal(llama_layers(model, ws, &kvp, &n, &one, 1, last,
+						      kv[s].layer_first, kv[s].layer_last), 0);
+			assert_memory_equal(kv[s].data, whole.data + kv[s].layer_first * plane,
+					    (kv[s].layer_last - kv[s].layer_first) * plane *
+					    sizeof(float));
+		}
+		assert_memory_equal(last, step, sizeof(last));
+		assert_int_equal(llama_prefill_range(model, ws, &kv[0], 0, embedded, n, 0, cut + 1,
+						     between), -EINVAL);
+		assert_int_equal(llama_prefill_range(model, ws, &kv[0], 0, embedded, n, cut, cut,
+						     between), -EINVAL);
+		free(kv[0].data);
+		free(kv[1].data);
+	}
+	free(whole.data);
+}
+
+static void parts_are_all_layers(void **state)
+{
+	(void)state;
+	for (uint32_t parts = 1; parts <= FX_LAYERS; parts++) {
+		uint32_t next = 0, first, last;
+
+		for (uint32_t k = 1; k <= parts; k++) {
+			llama_part(model, k, parts, &first, &last);
+			assert_int_equal(first, next);
+			assert_in_range(last - first, FX_LAYERS / parts, FX_LAYERS / parts + 1);
+			next = last;
+		}
+		assert_int_equal(next, FX_LAYERS);
+	}
+}
+
 static void kv_prefixes_can_be_copied(void **state)
 {
 	struct llama_kv want_kv, small, large = new_kv(FX_CTX), *kvp = &large;
@@ -260,6 +318,8 @@ int main(void)
 		cmocka_unit_test(steps_equal_the_whole),
 		cmocka_unit_test(batches_equal_single_streams),
 		cmocka_unit_test(layer_ranges_equal_the_whole),
+		cmocka_unit_test(shards_are_the_whole_bit_by_bit),
+		cmocka_unit_test(parts_are_all_layers),
 		cmocka_unit_test(kv_prefixes_can_be_copied),
 		cmocka_unit_test(logits_are_the_tied_product),
 		cmocka_unit_test(what_does_not_fit_is_refused),

@@ -173,6 +173,9 @@ static void test_one_wrong_thing_is_refused(void **state)
 	SPOIL(strcpy(h->reply, "decoder"));
 	SPOIL(strcpy(h->reply, "reply.../x"));
 	SPOIL(h->reply[0] = 0);
+	SPOIL(memset(h->model, 'm', sizeof(h->model)));
+	SPOIL(strcpy(h->model, "two words"));
+	SPOIL(h->model[0] = '\n');
 }
 
 static void test_reply_kinds_are_not_requests(void **state)

@@ -30,6 +30,7 @@ struct event {
 struct open_stream {
 	uint64_t		id;
 	uint64_t		next;		/* index that comes next */
+	char			model[SLUICE_MODEL_MAX];
 	struct event		*held;		/* later ones, by index */
 	unsigned int		n_held;
 };
@@ -218,6 +219,16 @@ void client_interrupt(struct client *c)
 
 /* ---------------------------------------------------------------- requests --- */
 
+static int check_model(const struct client_request *r)
+{
+	size_t len = r->model ? strlen(r->model) : 0;
+
+	if (len < SLUICE_MODEL_MAX && (!len || strspn(r->model, MSG_MODEL_LETTERS) == len))
+		return 0;
+	return fail(-EINVAL, "a model's name has at most %d letters, digits and . _ - : / + @",
+		    SLUICE_MODEL_MAX - 1);
+}
+
 static int check_request(const struct client_request *r)
 {
 	if (r->n_turns && (r->text || r->raw))
@@ -239,7 +250,7 @@ static int check_request(const struct client_request *r)
 		if (((unsigned char)r->stops[i][0] & 0xc0) == 0x80)
 			return fail(-EINVAL, "a stop string must begin with a whole character");
 	}
-	return 0;
+	return check_model(r);
 }
 
 static size_t turn_bytes(size_t len)
@@ -301,6 +312,9 @@ static void fill_view(const struct client *c, const struct client_request *r, st
 		.n_turns = r->raw ? 0 : r->n_turns ? (uint32_t)r->n_turns : 1,
 		.n_stops = (uint32_t)r->n_stops,
 	};
+	v->head.deadline = r->deadline;
+	if (r->model)
+		strcpy(v->head.model, r->model);
 	memcpy(v->head.reply, c->reply, sizeof(v->head.reply));
 	for (size_t i = 0; i < r->n_stops; i++)
 		p = stpcpy(p, r->stops[i]) + 1;
@@ -372,21 +386,11 @@ int client_submit(struct client *c, const struct client_request *r, uint64_t *st
 	ret = send_first(c, MSG_REQUEST, id, &v, r);
 	if (ret)
 		return ret;
-	c->stream[c->n_streams++] = (struct open_stream){ .id = id };
+	c->stream[c->n_streams] = (struct open_stream){ .id = id };
+	memcpy(c->stream[c->n_streams++].model, v.head.model, SLUICE_MODEL_MAX);
 	*stream = id;
 	return 0;
 }
-
-int client_cancel(struct client *c, uint64_t stream)
-{
-	static const struct client_request nothing = { .raw = true };
-	struct msg_view v;
-
-	fill_view(c, &nothing, &v);
-	return send_first(c, MSG_CANCEL, stream, &v, NULL);
-}
-
-/* ----------------------------------------------------------------- replies --- */
 
 static struct open_stream *find_stream(struct client *c, uint64_t id)
 {
@@ -396,6 +400,21 @@ static struct open_stream *find_stream(struct client *c, uint64_t id)
 	}
 	return NULL;
 }
+
+/* It goes where the request went, so it names the same model. */
+int client_cancel(struct client *c, uint64_t stream)
+{
+	const struct open_stream *open = find_stream(c, stream);
+	const struct client_request nothing = {
+		.raw = true, .model = open ? open->model : NULL,
+	};
+	struct msg_view v;
+
+	fill_view(c, &nothing, &v);
+	return send_first(c, MSG_CANCEL, stream, &v, NULL);
+}
+
+/* ----------------------------------------------------------------- replies --- */
 
 /* What a failed stage says goes to terminals. */
 static void make_printable(char *text, size_t len)

@@ -66,6 +66,8 @@ struct client_turn {
  * @top_k:	0 = all
  * @top_p:	0 is taken as 1 = all
  * @stops:	at most MSG_MAX_STOPS strings of 1 to MSG_MAX_STOP - 1 bytes
+ * @model:	the one that it is for, where rules between the stages choose by it; NULL = any
+ * @deadline:	when the answer is wanted, ns of CLOCK_MONOTONIC, for rules likewise; 0 = no matter
  */
 struct client_request {
 	const struct client_turn *turns;
@@ -82,6 +84,8 @@ struct client_request {
 	uint64_t	seed;
 	const char *const *stops;
 	size_t		n_stops;
+	const char	*model;
+	uint64_t	deadline;
 };
 
 enum client_event_type {

@@ -43,6 +43,8 @@ static int populate(const struct llama *m, const struct weights_plan *plan, unsi
 	size_t norm = 1 + (size_t)m->config.n_layer * PLAN_PER_LAYER;
 	int ret = 0;
 
+	if (opt && opt->parts)
+		llama_part(m, opt->part, opt->parts, &first, &last);
 	if (first >= last || last > m->config.n_layer)
 		return -ERANGE;
 	/* Of the embedding alone few rows are ever read: those come when they are needed. */
@@ -123,6 +125,13 @@ void llama_close(struct llama *m)
 const struct llama_config *llama_config(const struct llama *m)
 {
 	return &m->config;
+}
+
+void llama_part(const struct llama *m, uint32_t part, uint32_t parts, uint32_t *first,
+		uint32_t *last)
+{
+	*first = (uint32_t)((uint64_t)m->config.n_layer * (part - 1) / parts);
+	*last = (uint32_t)((uint64_t)m->config.n_layer * part / parts);
 }
 
 uint64_t llama_weight_bytes(const struct llama *m)

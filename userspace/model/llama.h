@@ -54,6 +54,9 @@ struct llama_options {
 	/* Layers that this process runs, [layer_first, layer_last); 0, 0 = all. */
 	uint32_t layer_first;
 	uint32_t layer_last;
+	/* Or part @part, from 1, of @parts as equal as can be; 0, 0 = all. */
+	uint32_t part;
+	uint32_t parts;
 };
 
 struct llama;
@@ -78,6 +81,10 @@ void llama_close(struct llama *m);
 
 /** llama_config() - sizes and ids; valid until llama_close() */
 const struct llama_config *llama_config(const struct llama *m);
+
+/** llama_part() - layers [first, last) of part @part, from 1, of @parts */
+void llama_part(const struct llama *m, uint32_t part, uint32_t parts, uint32_t *first,
+		uint32_t *last);
 
 /** llama_weight_bytes() - bytes of f32 weights that one decoded token reads, lm_head included */
 uint64_t llama_weight_bytes(const struct llama *m);
@@ -153,6 +160,18 @@ int llama_embed(const struct llama *m, const int32_t *ids, uint32_t n, float *ou
  */
 int llama_prefill(const struct llama *m, struct llama_workspace *ws, struct llama_kv *kv,
 		  uint32_t pos0, const float *hidden, uint32_t n, float *last_hidden);
+
+/**
+ * llama_prefill_range() - llama_prefill() through layers [first, last) only
+ * @out: if @last is the model's last layer [n_embd], the state of the last token, bit by bit what
+ *	llama_prefill() gives when it is cut into the same pieces; else [n][n_embd], of all tokens,
+ *	for the process that has the layers from @last on. May be @hidden.
+ *
+ * Return: as llama_prefill(); -EINVAL also if these are no layers of the model.
+ */
+int llama_prefill_range(const struct llama *m, struct llama_workspace *ws, struct llama_kv *kv,
+			uint32_t pos0, const float *hidden, uint32_t n, uint32_t first,
+			uint32_t last, float *out);
 
 /**
  * llama_decode() - one token for each of several streams

@@ -170,12 +170,14 @@ int llama_layers(const struct llama *m, struct llama_workspace *ws, struct llama
 	return 0;
 }
 
-int llama_prefill(const struct llama *m, struct llama_workspace *ws, struct llama_kv *kv,
-		  uint32_t pos0, const float *hidden, uint32_t n, float *last_hidden)
+int llama_prefill_range(const struct llama *m, struct llama_workspace *ws, struct llama_kv *kv,
+			uint32_t pos0, const float *hidden, uint32_t n, uint32_t first,
+			uint32_t last, float *out)
 {
 	const size_t embd = m->config.n_embd;
-	const uint32_t n_layer = m->config.n_layer;
-	int ret = check_stream(m, kv, pos0, n, 0, n_layer);
+	bool whole = last == m->config.n_layer;
+	int ret = first < last && last <= m->config.n_layer ?
+		  check_stream(m, kv, pos0, n, first, last) : -EINVAL;
 
 	if (ret)
 		return ret;
@@ -186,11 +188,20 @@ int llama_prefill(const struct llama *m, struct llama_workspace *ws, struct llam
 
 		memcpy(ws->x, hidden + t * embd, rows * embd * sizeof(*hidden));
 		make_rotations(m, ws, &b);
-		for (uint32_t l = 0; l + 1 < n_layer; l++)
+		for (uint32_t l = first; l < last - whole; l++)
 			run_layer(m, ws, &b, l, ws->x);
-		run_last_layer(m, ws, &b, n_layer - 1, ws->x, last_hidden);
+		if (whole)
+			run_last_layer(m, ws, &b, last - 1, ws->x, out);
+		else
+			memcpy(out + t * embd, ws->x, rows * embd * sizeof(*out));
 	}
 	return 0;
+}
+
+int llama_prefill(const struct llama *m, struct llama_workspace *ws, struct llama_kv *kv,
+		  uint32_t pos0, const float *hidden, uint32_t n, float *last_hidden)
+{
+	return llama_prefill_range(m, ws, kv, pos0, hidden, n, 0, m->config.n_layer, last_hidden);
 }
 
 int llama_decode(const struct llama *m, struct llama_workspace *ws, struct llama_kv *const *kv,

@@ -65,6 +65,12 @@ error_t ask_option(struct ask *ask, int key, char *arg, struct argp_state *state
 	case ASK_PIPELINE:
 		ask->pipeline = arg;
 		return 0;
+	case ASK_MODEL:
+		r->model = arg;
+		return 0;
+	case ASK_DEADLINE:
+		ask->deadline_ns = ctl_option_duration(state, "--deadline", arg);
+		return 0;
 	case ASK_TIMEOUT:
 		ask->timeout_ns = ctl_option_duration(state, "--timeout", arg);
 		return 0;
@@ -290,6 +296,8 @@ int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data)
 	/* 63 bits, so that every JSON reader can give it back. */
 	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) == sizeof(r->seed))
 		r->seed &= INT64_MAX;
+	if (ask->deadline_ns > 0)
+		r->deadline = (uint64_t)(now_ns() + ask->deadline_ns);
 	err = client_submit(ask->client, r, &stream);
 	if (err)
 		return client_failed(err);

@@ -27,6 +27,7 @@ struct ask_failure {
  * @request:	sampling and limits; text or turns come from the caller
  * @pipeline:	name of --pipeline, NULL: stages with the usual names
  * @timeout_ns:	longest time without a token
+ * @deadline_ns: of --deadline, from the moment of asking; 0: none
  * @seeded:	--seed was given; else each request gets a seed of its own
  * @failure:	out: of the last ask_answer()
  */
@@ -35,6 +36,7 @@ struct ask {
 	const char		*stops[MSG_MAX_STOPS];
 	const char		*pipeline;
 	int64_t			timeout_ns;
+	int64_t			deadline_ns;
 	bool			seeded;
 	struct ask_failure	failure;
 	struct client		*client;
@@ -42,6 +44,7 @@ struct ask {
 
 enum {
 	ASK_TEMPERATURE = 512, ASK_TOP_K, ASK_TOP_P, ASK_SEED, ASK_STOP, ASK_PIPELINE, ASK_TIMEOUT,
+	ASK_MODEL, ASK_DEADLINE,
 };
 
 /* For the option table of a command; ask_option() reads them. */
@@ -55,6 +58,10 @@ enum {
 	{ "seed", ASK_SEED, "N", 0, "The same seed gives the same text (random)", 0 }, \
 	{ "stop", ASK_STOP, "TEXT", 0, "Stop before this text; up to 8 times", 0 }, \
 	{ "pipeline", ASK_PIPELINE, "NAME", 0, "Ask this running pipeline", 0 },	\
+	{ "model", ASK_MODEL, "NAME", 0,					\
+	  "Say which model it is for, where rules choose by it", 0 },		\
+	{ "deadline", ASK_DEADLINE, "TIME", 0,					\
+	  "Say that it is wanted within this time, for rules likewise", 0 },	\
 	{ "timeout", ASK_TIMEOUT, "TIME", 0,					\
 	  "Give up after so long without a token (5m)", 0 }
 

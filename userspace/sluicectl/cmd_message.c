@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#include <sluice/tensor.h>
+#include <sluice/route.h>
 
 #include "port.h"
 #include "sluicectl.h"
@@ -23,17 +24,25 @@ struct send_args {
 	char *text;
 	bool typed;
 	struct sluice_tensor type;	/* as declared; '?' follows from the data's length */
+	bool labelled;
+	int64_t deadline_ns;
+	struct sluice_label label;
 	bool lines;
 	bool wait;
 	bool json;
 	const char *stage;
 };
 
+enum { OPT_MODEL = 512, OPT_DEADLINE };
+
 static const struct argp_option send_options[] = {
 	{ "file", 'f', "FILE", 0, "Send the contents of FILE; '-' is standard input", 0 },
 	{ "lines", 'l', NULL, 0, "Each line of the input is a message of its own", 0 },
 	{ "type", 'T', "TYPE", 0, "Say what it is: image/png, text, tokens:i32[?], "
 	  "image:u8[480,640,3], audio:f32[?]@16000; the receiver can check it", 0 },
+	{ "model", OPT_MODEL, "NAME", 0, "Say which model it is for, where rules choose by it", 0 },
+	{ "deadline", OPT_DEADLINE, "TIME", 0,
+	  "Say that it is wanted within this time, for rules likewise", 0 },
 	{ "kind", 'k', "N", 0, "Message type, 0..65535 (0)", 0 },
 	{ "stream", 's', "N", 0, "Stream id (0)", 0 },
 	{ "counter", 'c', "N", 0, "Position in the stream; rises by one each message (0)", 0 },
@@ -68,6 +77,17 @@ static error_t send_parser(int key, char *arg, struct argp_state *state)
 		if (sluice_type_parse(arg, &args->type))
 			argp_error(state, "--type: %s", sluice_error());
 		args->typed = true;
+		return 0;
+	case OPT_MODEL:
+		snprintf(args->label.model, sizeof(args->label.model), "%s", arg);
+		if (strlen(arg) >= sizeof(args->label.model))
+			argp_error(state, "--model: a name has at most %zu letters",
+				   sizeof(args->label.model) - 1);
+		args->labelled = true;
+		return 0;
+	case OPT_DEADLINE:
+		args->deadline_ns = ctl_option_duration(state, "--deadline", arg);
+		args->labelled = true;
 		return 0;
 	case 'k':
 		args->msg.kind = ctl_option_number(state, "--kind", arg, UINT16_MAX);
@@ -104,19 +124,41 @@ static error_t send_parser(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* The payload of a typed message, to be freed; NULL after the error was printed. */
-static void *typed_payload(const struct send_args *args, struct sluice_tensor *type,
-			   const void *data, size_t len)
+static uint64_t deadline_of(const struct send_args *args)
 {
-	char *payload;
-	void *at;
+	struct timespec now;
 
-	if (sluice_tensor_fit(type, len)) {
-		ctl_error("stage '%s': %s", args->stage, sluice_error());
-		return NULL;
-	}
-	payload = malloc(SLUICE_TENSOR_HEADER + len);
-	if (!payload || sluice_tensor_begin(payload, SLUICE_TENSOR_HEADER + len, type, &at)) {
+	if (!args->deadline_ns)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec +
+	       (uint64_t)args->deadline_ns;
+}
+
+/* Bytes before the data that say what it is. */
+static size_t head_bytes(const struct send_args *args)
+{
+	return (args->labelled ? SLUICE_LABEL_BYTES : 0) +
+	       (args->typed ? SLUICE_TENSOR_HEADER : 0);
+}
+
+/* The payload with its label and its type, to be freed; NULL after the error was printed. */
+static void *headed_payload(const struct send_args *args, struct sluice_tensor *type,
+			    const void *data, size_t len)
+{
+	size_t size = head_bytes(args) + len;
+	struct sluice_label label = args->label;
+	char *payload = malloc(size);
+	void *at = payload;
+	int err = payload ? 0 : -ENOMEM;
+
+	label.deadline = deadline_of(args);
+	if (!err && args->labelled)
+		err = sluice_label_begin(payload, size, &label, &at);
+	if (!err && args->typed)
+		err = sluice_tensor_fit(type, len) ?:
+		      sluice_tensor_begin(at, size - ((char *)at - payload), type, &at);
+	if (err) {
 		ctl_error("stage '%s': %s", args->stage, payload ? sluice_error() : "no memory");
 		free(payload);
 		return NULL;
@@ -152,17 +194,17 @@ static int send_one(struct sluice_ep *ep, struct send_args *args, const void *da
 	void *payload = NULL;
 	int err;
 
-	if (len > UINT32_MAX) {
+	if (len > UINT32_MAX - head_bytes(args)) {
 		ctl_error("stage '%s': the message is longer than 4G", args->stage);
 		return CTL_FAILED;
 	}
-	if (args->typed) {
-		payload = typed_payload(args, &type, data, len);
+	if (head_bytes(args)) {
+		payload = headed_payload(args, &type, data, len);
 		if (!payload)
 			return CTL_FAILED;
 	}
 	msg->data = payload ?: data;
-	msg->len = (uint32_t)(payload ? SLUICE_TENSOR_HEADER + len : len);
+	msg->len = (uint32_t)(head_bytes(args) + len);
 	msg->buffer = SLUICE_NO_BUFFER;
 	err = args->wait ? sluice_send_sync(ep, msg, args->timeout_ns) :
 			   sluice_send(ep, msg, args->timeout_ns);

@@ -138,6 +138,7 @@ static void describe(const struct sluice_dead_letter *letter, const char *stage,
 	const char *kind = msg_kind_name(letter->kind);
 	const char *what = letter->reason == EOWNERDEAD ? "whoever took it died" :
 			   letter->reason == ETIMEDOUT ? "it was not done within ack_timeout" :
+			   letter->reason == EDESTADDRREQ ? "no rule for what is next matches it" :
 			   strerror((int)letter->reason);
 
 	snprintf(text, 512, "gave up on a %s message after %u attempts: %s; 'sluicectl dead show "

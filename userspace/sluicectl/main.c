@@ -53,6 +53,14 @@ static const struct ctl_command commands[] = {
 	{ "recv", NULL, cmd_recv, "STAGE",
 	  "Receive messages and acknowledge each after it was written out",
 	  "sluicectl recv greet --count 10 --timeout 5s --format json", false },
+	{ "route", NULL, cmd_route, "STAGE [RULE...]",
+	  "Take messages from a stage and give each to the stages that the first matching rule names",
+	  "sluicectl route requests 'length > 4K -> slow' 'default -> fast'\n"
+	  "sluicectl route inbox 'type image -> eyes' 'type audio -> ears' 'default -> text'\n"
+	  "sluicectl route requests 'model big* -> big.embedding; default -> embedding'", false },
+	{ "join", NULL, cmd_join, "STAGE STAGE... TO",
+	  "Wait for the parts of each message from several stages, and send all of them on as one",
+	  "sluicectl join seen heard understood --deadline 2s", false },
 	{ "dead", NULL, cmd_dead, "list|show|requeue|drop STAGE",
 	  "Look at the dead letters of a stage, send them again, or drop them",
 	  "sluicectl dead list decoder\n"

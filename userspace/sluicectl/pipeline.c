@@ -16,10 +16,8 @@
 #include <sluice/tensor.h>
 
 #include "../stages/breaker.h"
-#include "expand.h"
-#include "pipeline.h"
+#include "pipeline_pvt.h"
 #include "sluicectl.h"
-#include "toml.h"
 
 const char *const pipeline_roles[PIPELINE_ROLES + 1] = {
 	"embedding", "encoder", "decoder", "output", NULL
@@ -46,6 +44,7 @@ enum key_type {
 	KEY_GROUP,		/* uint32_t */
 	KEY_FLAG,		/* boolean: the flag of struct sluice_create that is @max */
 	KEY_ACCEPTS,		/* char *, the declarations in one line */
+	KEY_ROUTES,		/* struct pipeline_routes * */
 };
 
 struct key {
@@ -104,15 +103,13 @@ static const struct key stage_keys[] = {
 	{ "check_backlog", KEY_NUMBER, STAGE(limits.backlog), UINT32_MAX, NULL },
 	{ "check_age", KEY_MS, STAGE(limits.age_ms), 0, NULL },
 	{ "check_dead", KEY_NUMBER, STAGE(limits.dead), UINT32_MAX, NULL },
+	{ "routes", KEY_ROUTES, STAGE(routes), 0, NULL },
+	{ "shards", KEY_NUMBER, STAGE(shards), PIPELINE_MAX_STAGES, NULL },
+	{ "layers", KEY_LIST, STAGE(layers), 0, NULL },
 	{ NULL, 0, 0, 0, NULL }
 };
 
 _Static_assert(sizeof(enum pipeline_restart) == sizeof(uint32_t), "KEY_CHOICE writes 32 bits");
-
-struct loader {
-	const char	*path;
-	struct expand	*expand;
-};
 
 static int fail(const struct loader *l, const struct toml_node *at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -125,14 +122,31 @@ static int fail(const struct loader *l, const struct toml_node *at, const char *
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	ctl_error("%s:%u:%u: %s", l->path, at->line, at->column, what);
+	return loader_fail(l, at->line, at->column, "%s", what);
+}
+
+int loader_fail(const struct loader *l, unsigned int line, unsigned int column,
+		const char *format, ...)
+{
+	char what[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	ctl_error("%s:%u:%u: %s", l->path, line, column, what);
 	return CTL_BAD_FILE;
+}
+
+int loader_no_memory(void)
+{
+	ctl_error("no memory");
+	return CTL_FAILED;
 }
 
 static int no_memory(void)
 {
-	ctl_error("no memory");
-	return CTL_FAILED;
+	return loader_no_memory();
 }
 
 /* ----------------------------------------------------------------- values --- */
@@ -154,6 +168,11 @@ static int text_of(const struct loader *l, const struct toml_node *node, char **
 	if (expand_text(l->expand, node->string, text, why))
 		return fail(l, node, "%s", why);
 	return 0;
+}
+
+int loader_text(const struct loader *l, const struct toml_node *node, char **text)
+{
+	return text_of(l, node, text);
 }
 
 static int set_list(const struct loader *l, const struct toml_node *node, char ***list)
@@ -372,6 +391,7 @@ static int set_scalar(const struct key *key, const char *text, void *at, char wh
 	case KEY_ENVIRONMENT:
 	case KEY_FLAG:
 	case KEY_ACCEPTS:
+	case KEY_ROUTES:
 		break;
 	}
 	return -EINVAL;
@@ -392,6 +412,8 @@ static int set_value(const struct loader *l, const struct key *key, const struct
 		return set_flag(l, node, at, key->max);
 	if (key->type == KEY_ACCEPTS)
 		return set_accepts(l, node, at);
+	if (key->type == KEY_ROUTES)
+		return shape_read_routes(l, node, at);
 	status = text_of(l, node, &text);
 	if (status)
 		return status;
@@ -467,23 +489,28 @@ static int read_stages(const struct loader *l, const struct toml_node *array, st
 	if (array->type != TOML_ARRAY || array->nchildren > PIPELINE_MAX_STAGES)
 		return fail(l, array, "stages are written as [[stage]], at most %d of them",
 			    PIPELINE_MAX_STAGES);
-	p->stages = calloc(array->nchildren, sizeof(*p->stages));
+	p->stages = calloc(PIPELINE_MAX_STAGES, sizeof(*p->stages));
 	if (!p->stages)
 		return no_memory();
 	for (size_t i = 0; !status && i < array->nchildren; i++) {
 		const struct toml_node *node = &array->children[i];
-		struct pipeline_stage *stage = &p->stages[i];
+		struct pipeline_stage *stage = &p->stages[p->nstages];
 
+		if (p->nstages == PIPELINE_MAX_STAGES)
+			return fail(l, node, "with the shards before it this is stage %d, which is "
+				    "one too many", PIPELINE_MAX_STAGES + 1);
 		stage->create.nslots = 256;
 		stage->create.uid = getuid();
 		stage->create.gid = getgid();
 		stage->replicas = 1;
 		stage->breaker = (struct pipeline_breaker){ 8, 30000, 2000, 60000 };
 		stage->line = node->line;
-		p->nstages = i + 1;
+		p->nstages++;
 		status = read_table(l, node, stage_keys, "[[stage]]", stage);
 		if (!status)
 			status = check_stage(l, node, p, stage);
+		if (!status)
+			status = shape_expand(l, node, p);
 	}
 	return status;
 }
@@ -514,7 +541,7 @@ static int check_pipeline(const struct loader *l, const struct toml_node *root,
 		if (p->client[i] && !has_stage(p, p->client[i]))
 			return fail(l, root, "[client] names a stage '%s' that is not in this file",
 				    p->client[i]);
-	return 0;
+	return shape_check(l, p);
 }
 
 static int read_root(const struct loader *l, const struct toml_node *root, struct pipeline *p)
@@ -646,6 +673,8 @@ void pipeline_free(struct pipeline *p)
 	for (size_t i = 0; i < p->nstages; i++) {
 		free_list(p->stages[i].command);
 		free_list(p->stages[i].environment);
+		free_list(p->stages[i].layers);
+		shape_free_routes(p->stages[i].routes);
 		free(p->stages[i].accepts);
 	}
 	for (int i = 0; i < PIPELINE_ROLES; i++)

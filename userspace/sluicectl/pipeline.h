@@ -14,6 +14,8 @@
  *	command = ["sluice-decoder", "--model", "${model}"]
  *	replicas = 2
  *	accepts = ["tokens:i32[?]"]        # types of messages, see <sluice/tensor.h>
+ *	routes = ["length > 4K -> slow"]   # which stage is next, see <sluice/route.h>
+ *	shards = 2                         # decoder: processes with a part of the layers each
  *	[client]                           # which stage is what, for run and chat
  *	embedding = "embedding"
  *
@@ -48,12 +50,18 @@ struct pipeline_breaker {
  * @breaker:	when its daemons are shut off, see stages/breaker.h; in the file's own units
  * @limits:	what `sluicectl check` takes for degraded
  * @accepts:	the types that it takes, as sluice_accepts_parse() reads them; NULL: it does not say
+ * @routes:	rules that choose its next stage; NULL: it has none
+ * @shards:	processes that hold a part of the layers each: when read, how many are wanted
+ * @layers:	the layers of each, "0-14", NULL terminated; NULL: equal parts
  */
 struct pipeline_stage {
 	struct sluice_create	create;
 	char			**command;
 	char			**environment;
 	char			*accepts;
+	struct pipeline_routes	*routes;
+	uint32_t		shards;
+	char			**layers;
 	uint32_t		replicas;
 	enum pipeline_restart	restart;
 	struct pipeline_breaker	breaker;

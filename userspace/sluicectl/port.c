@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <sluice/tensor.h>
+#include <sluice/route.h>
 
 #include "port.h"
 #include "sluicectl.h"
@@ -68,29 +68,36 @@ int message_format_parse(const char *text, enum message_format *format)
 /*
  * What is printed of a message: of a typed one the data; of one whose type makes no sense all of
  * it.
- * @why:	what is wrong with the type, or ""
+ * @label:	what it says of model and deadline
+ * @why:	what is wrong with label or type, or ""
  */
 struct body {
 	const void *data;
 	uint32_t len;
 	bool typed;
 	struct sluice_tensor type;
+	struct sluice_label label;
 	char why[CTL_WHY_MAX];
 };
 
 static void read_body(const struct sluice_msg *msg, struct body *b)
 {
-	int err = sluice_tensor_read(msg, &b->type, &b->data);
+	struct sluice_msg payload;
+	int err;
 
-	b->typed = !err;
-	b->why[0] = '\0';
+	*b = (struct body){ .typed = false };
+	err = sluice_label_read(msg, &b->label, &payload);
+	if (!err || err == -ENOMSG) {
+		err = sluice_tensor_read(&payload, &b->type, &b->data);
+		b->typed = !err;
+	}
 	b->len = b->type.bytes;
 	if (!err)
 		return;
 	if (err != -ENOMSG)
 		snprintf(b->why, sizeof(b->why), "%s", sluice_error());
-	b->data = msg->data;
-	b->len = msg->len;
+	b->data = payload.data;
+	b->len = payload.len;
 }
 
 static void add_type(struct json_object *object, const struct sluice_tensor *t)
@@ -124,6 +131,11 @@ static void print_json(const struct sluice_msg *msg, const struct body *b)
 	json_object_object_add(object, "flags", json_object_new_int(msg->flags));
 	json_object_object_add(object, "attempt", json_object_new_uint64(msg->attempt));
 	json_object_object_add(object, "bytes", json_object_new_uint64(b->len));
+	if (b->label.model[0])
+		json_object_object_add(object, "model", json_object_new_string(b->label.model));
+	if (b->label.deadline)
+		json_object_object_add(object, "time_left_ns",
+				       json_object_new_int64(sluice_time_left(b->label.deadline)));
 	if (b->typed)
 		add_type(object, &b->type);
 	else if (b->why[0])

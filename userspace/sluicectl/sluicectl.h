@@ -54,7 +54,7 @@ struct ctl_command {
 
 ctl_run_fn cmd_create, cmd_destroy, cmd_repair, cmd_policy;
 ctl_run_fn cmd_list, cmd_show, cmd_stats, cmd_check, cmd_top;
-ctl_run_fn cmd_send, cmd_recv, cmd_dead;
+ctl_run_fn cmd_send, cmd_recv, cmd_dead, cmd_route, cmd_join;
 ctl_run_fn cmd_up, cmd_down;
 ctl_run_fn cmd_run, cmd_chat;
 ctl_run_fn cmd_model;

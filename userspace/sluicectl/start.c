@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "pipeline_pvt.h"
 #include "start.h"
 
 static char *executable(const char *directory, size_t length, const char *program)
@@ -86,6 +87,8 @@ static void become(const char *pipeline, const struct pipeline_stage *stage, uns
 	set_number("SLUICE_BREAKER_WINDOW_MS", stage->breaker.window_ms);
 	set_number("SLUICE_BREAKER_BACKOFF_MS", stage->breaker.backoff_ms);
 	set_number("SLUICE_BREAKER_MAX_MS", stage->breaker.backoff_max_ms);
+	if (stage->routes)
+		setenv("SLUICE_ROUTES", stage->routes->text, 1);
 	for (char **each = stage->environment; each && *each; each++)
 		putenv(*each);
 	execv(program, stage->command);

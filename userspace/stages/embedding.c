@@ -2,7 +2,8 @@
 /*
  * embedding.c - the first stage: text to tokens, tokens to vectors
  *
- *	REQUEST from a client	tokenise, look up all vectors		PREFILL to encoder
+ *	REQUEST from a client	tokenise, look up all vectors		PREFILL to encoder, or
+ *								where a --route rule says
  *	TOKEN from output	look up one vector			STEP to decoder
  *	REBUILD from decoder	look up all vectors again		PREFILL to encoder
  *	CANCEL from a client						CANCEL to output
@@ -22,9 +23,6 @@
 #include "../model/gguf.h"
 #include "../model/tokenizer.h"
 #include "stage.h"
-
-/* A stream that nobody has heard of for so long is over, whatever became of its end. */
-#define STREAM_IDLE_NS	(300 * 1000000000ull)
 
 struct embedding {
 	struct llama			*model;
@@ -322,6 +320,7 @@ int main(int argc, char **argv)
 		.accepts = 1u << MSG_REQUEST | 1u << MSG_TOKEN | 1u << MSG_REBUILD |
 			   1u << MSG_CANCEL | 1u << MSG_FREE,
 		.outputs = 1u << MSG_ENCODER | 1u << MSG_DECODER | 1u << MSG_OUTPUT,
+		.routed = MSG_ENCODER,
 		.open = embedding_open,
 		.run = embedding_run,
 		.close = embedding_close,

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stage.h"
+#include "prefill.h"
 
 struct encoder {
 	struct llama			*model;
@@ -59,24 +59,6 @@ static void encoder_close(struct stage *st)
 	free(e);
 }
 
-/* Return: 0, -ESTALE when the claim was lost on the way, or what llama_prefill() says. */
-static int prefill(struct stage *st, struct stage_input *in, struct llama_kv *kv, float *last)
-{
-	struct encoder *e = st->priv;
-	const float *vectors = in->v.data;
-	uint32_t n = in->v.head.n_tokens, chunk;
-	int ret = 0;
-
-	for (uint32_t pos = 0; pos < n && !ret; pos += chunk) {
-		chunk = n - pos < st->opt.chunk ? n - pos : st->opt.chunk;
-		if (pos && (sluice_renew(st->in, &in->m) || !stage_holds(st, in)))
-			return -ESTALE;
-		ret = llama_prefill(e->model, e->ws, kv, pos,
-				    vectors + (size_t)pos * e->cfg->n_embd, chunk, last);
-	}
-	return ret;
-}
-
 static void on_prefill(struct stage *st, struct stage_input *in)
 {
 	struct encoder *e = st->priv;
@@ -93,7 +75,7 @@ static void on_prefill(struct stage *st, struct stage_input *in)
 			 msg_align(e->vector) + llama_kv_bytes(e->model, n), &r))
 		return;
 	llama_kv_init(e->model, &kv, (char *)r.w.data + msg_align(e->vector), n);
-	ret = prefill(st, in, &kv, r.w.data);
+	ret = prefill_range(st, in, e->model, e->ws, &kv, 0, e->cfg->n_layer, r.w.data);
 	if (ret || !stage_holds(st, in)) {
 		stage_drop(st, &r);
 		if (ret && ret != -ESTALE)

@@ -80,6 +80,14 @@ static bool reply_name_ok(const char *name)
 	return true;
 }
 
+/* Shown to people, compared with patterns: no more than a file name may be. */
+static bool model_name_ok(const char *name)
+{
+	size_t len = strnlen(name, SLUICE_MODEL_MAX);
+
+	return len < SLUICE_MODEL_MAX && strspn(name, MSG_MODEL_LETTERS) == len;
+}
+
 static bool request_ok(const struct msg_head *h)
 {
 	return !(h->flags & ~MSG_F_ALL) &&
@@ -90,7 +98,7 @@ static bool request_ok(const struct msg_head *h)
 	       h->n_tokens <= h->n_ctx && h->n_prompt <= h->n_tokens &&
 	       h->n_turns <= MSG_MAX_TURNS && h->n_hops <= MSG_MAX_HOPS &&
 	       h->n_stops <= MSG_MAX_STOPS && h->stop_bytes <= h->n_stops * MSG_MAX_STOP &&
-	       reply_name_ok(h->reply);
+	       reply_name_ok(h->reply) && model_name_ok(h->model);
 }
 
 /* What must hold of counts and data, kind by kind. */

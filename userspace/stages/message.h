@@ -7,6 +7,10 @@
  *	                    embedding --STEP-----------------------> decoder --HIDDEN--> output ...
  *	                    output --TEXT, TEXT, ... END or ERROR--> the client's reply stage
  *
+ * A decoder may be several processes, each with some of the layers. A shard that is not the last
+ * hands the same kinds on to the next one: STEP and PREFILL with the vectors behind its layers, KV
+ * without them. PREFILL may also go to a decoder at once, past the encoder.
+ *
  * A stage's state is a cache. Every message of a stream carries its whole request and the ids of
  * all its tokens so far, so that any process can go on from any message. A decoder that does not
  * have the stream's KV (it was restarted, or evicted it) sends REBUILD with the history back to
@@ -24,7 +28,8 @@
  *	kind		data
  *	REQUEST		the prompt: text (MSG_F_RAW), or n_turns times struct msg_turn + content
  *	PREFILL		float vectors[n_tokens][n_embd]
- *	KV		float hidden[n_embd], aligned, then the KV block for n_tokens tokens
+ *	KV		float hidden[n_embd], aligned, then the KV block for n_tokens tokens of
+ *			the layers from the receiver's first one on
  *	STEP		float vector[n_embd] of the last token
  *	HIDDEN		float hidden[n_embd] after the last token
  *	ERROR		name of the stage that failed, NUL, one line of text without a NUL
@@ -42,17 +47,20 @@
 
 #include <sys/types.h>
 
+#include <sluice/route.h>
 #include <sluice/sluice.h>
 #include <sluice/tensor.h>
 
 #define MSG_MAGIC	0x45534c53u	/* "SLSE" */
-#define MSG_VERSION	2u
+#define MSG_VERSION	3u
 #define MSG_ALIGN	64u
 
 /* Bounds on what a message may claim. */
 #define MSG_REPLY_PREFIX "reply."	/* of the names of clients' stages */
 #define MSG_MAX_CTX	(1u << 17)	/* tokens */
 #define MSG_MAX_EMBD	(1u << 16)
+#define MSG_MAX_LAYERS	1024u
+#define MSG_MODEL_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:/+@"
 #define MSG_MAX_STOPS	8u
 #define MSG_MAX_STOP	256u		/* bytes of a stop string with its NUL */
 #define MSG_STOPS_BYTES	(MSG_MAX_STOPS * MSG_MAX_STOP)
@@ -138,6 +146,8 @@ struct msg_hop {
  * @attempt:	ERROR: how often the message had been claimed when it was given up; else 0
  * @reply:	the client's stage, NUL terminated
  * @hops:	timing chain since the last token was chosen, or since the request
+ * @deadline:	when the client wants the answer, ns of CLOCK_MONOTONIC; 0: it does not say
+ * @model:	the one it wants, for rules that route by it, NUL terminated; "": any
  */
 struct msg_head {
 	uint32_t	magic;
@@ -164,6 +174,8 @@ struct msg_head {
 	uint32_t	attempt;
 	char		reply[SLUICE_NAME_MAX];
 	struct msg_hop	hops[MSG_MAX_HOPS];
+	uint64_t	deadline;
+	char		model[SLUICE_MODEL_MAX];
 };
 
 enum msg_role { MSG_SYSTEM = 0, MSG_USER = 1, MSG_ASSISTANT = 2, MSG_ROLE_COUNT };

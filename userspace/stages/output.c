@@ -353,6 +353,14 @@ static void run_hidden(struct stage *st, struct stage_input **in, int n)
 		choose(st, in[i], o->logits + (size_t)i * o->cfg->n_vocab);
 }
 
+/* Streams that go on: the decoder computes them together. */
+static uint32_t output_expect(struct stage *st)
+{
+	struct output *o = st->priv;
+
+	return sluice_streams_live(o->streams, STREAM_IDLE_NS);
+}
+
 static bool has_stream(struct stage_input *const *in, int n, uint64_t stream)
 {
 	for (int i = 0; i < n; i++) {
@@ -394,6 +402,7 @@ int main(int argc, char **argv)
 		.accepts = 1u << MSG_HIDDEN | 1u << MSG_CANCEL | 1u << MSG_ERROR,
 		.outputs = 1u << MSG_EMBEDDING,
 		.batches = true,
+		.expect = output_expect,
 		.open = output_open,
 		.run = output_run,
 		.close = output_close,

@@ -18,14 +18,14 @@
 /* A buffer in reserve costs nothing and keeps the usual case from waiting with a claim. */
 static void take_spares(struct stage *st)
 {
-	for (int i = 0; i < MSG_CLIENT; i++) {
+	for (int i = 0; i < STAGE_OUTPUTS; i++) {
 		if (st->out[i] && !st->has_spare[i])
 			st->has_spare[i] = !sluice_buffer_take(st->out[i], &st->spare[i],
 							       SLUICE_NOW);
 	}
 }
 
-int stage_take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
+int stage_take_buffer(struct stage *st, unsigned int to, struct sluice_buffer *buf)
 {
 	int ret;
 
@@ -40,7 +40,7 @@ int stage_take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer 
 	return ret;
 }
 
-void stage_put_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
+void stage_put_buffer(struct stage *st, unsigned int to, struct sluice_buffer *buf)
 {
 	if (!st->has_spare[to]) {
 		st->spare[to] = *buf;
@@ -75,11 +75,30 @@ static struct msg_hop *add_hop(const struct stage *st, const struct stage_input 
 	return hop;
 }
 
-int stage_result(struct stage *st, struct stage_input *in, enum msg_stage to, enum msg_kind kind,
+/* The ring that the first matching rule names; without one that matches, the daemon's own. */
+static unsigned int route(const struct stage *st, const struct stage_input *in, unsigned int to,
+			  uint32_t n_tokens)
+{
+	struct sluice_facts f = {
+		.length = in->m.len, .tokens = n_tokens, .kind = in->m.kind,
+	};
+	int rule;
+
+	if (!st->opt.routes.n || to != st->ops->routed)
+		return to;
+	f.deadline_ns = sluice_time_left(in->v.head.deadline);
+	memcpy(f.model, in->v.head.model, sizeof(f.model));
+	rule = sluice_routes_match(&st->opt.routes, &f);
+	return rule < 0 ? to : (unsigned int)STAGE_ROUTED + st->opt.routes.rule[rule].to[0];
+}
+
+int stage_result(struct stage *st, struct stage_input *in, unsigned int to, enum msg_kind kind,
 		 uint32_t n_tokens, size_t data_bytes, struct stage_result *r)
 {
-	int ret = stage_out(st, to) ? stage_take_buffer(st, to, &r->buf) : -ESHUTDOWN;
+	int ret;
 
+	to = route(st, in, to, n_tokens);
+	ret = stage_out(st, to) ? stage_take_buffer(st, to, &r->buf) : -ESHUTDOWN;
 	r->to = to;
 	if (ret == -ESHUTDOWN) {
 		trouble_gone(st, in, to);
@@ -147,7 +166,7 @@ int stage_publish(struct stage *st, struct stage_input *in, struct stage_result 
 	return ret;
 }
 
-void stage_free(struct stage *st, enum msg_stage to, uint64_t stream)
+void stage_free(struct stage *st, unsigned int to, uint64_t stream)
 {
 	struct sluice_msg m = {
 		.stream = stream, .kind = MSG_FREE, .flags = SLUICE_MSG_LAST,
@@ -161,7 +180,7 @@ void stage_free(struct stage *st, enum msg_stage to, uint64_t stream)
 	/* Only memory is late then: the decoder reuses the oldest KV when it needs room. */
 	if (ret < 0)
 		stage_log("stream %016llx: cannot tell stage %s that it is over: %s",
-			  (unsigned long long)stream, msg_stage_name(to), sluice_error());
+			  (unsigned long long)stream, sluice_stage_name(st->out[to]), sluice_error());
 }
 
 /* -------------------------------------------------------------- settling --- */
@@ -255,6 +274,23 @@ static bool admit(struct stage *st, struct stage_input *in)
 	return trouble_admit(st, in);
 }
 
+/*
+ * Streams that were computed together arrive one after the other. Whoever begins with the first of
+ * them has two batches, each of which reads all weights.
+ */
+static int gather(struct stage *st, struct sluice_msg *msgs, int max)
+{
+	int64_t moment = st->opt.gather_us * 1000ll;
+	int wanted, n = 0;
+
+	if (!st->ops->expect || !moment || stage_draining(st))
+		return 0;
+	wanted = (int)st->ops->expect(st) - ((int)st->opt.batch - max);
+	while (n < max && n < wanted && !sluice_claim(st->in, &msgs[n], moment))
+		n++;
+	return n;
+}
+
 static int claim(struct stage *st, struct stage_input *in, int64_t timeout_ns)
 {
 	static struct sluice_msg msgs[STAGE_MAX_BATCH];
@@ -270,6 +306,7 @@ static int claim(struct stage *st, struct stage_input *in, int64_t timeout_ns)
 		int more = sluice_claim_batch(st->in, msgs + 1, max - 1, SLUICE_NOW);
 
 		n += more > 0 ? more : 0;
+		n += gather(st, msgs + n, max - n);
 	}
 	now = sluice_ticks();
 	for (int i = 0; i < n; i++) {

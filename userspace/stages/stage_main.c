@@ -78,15 +78,22 @@ void stage_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
 	stage_log("%s weights: %u %%", what, tenth * 10);
 }
 
-int stage_need(struct stage *st, enum msg_stage to, size_t bytes, struct model_error *err)
+static int need_of(struct stage *st, struct sluice_ep *ep, size_t bytes, struct model_error *err)
 {
-	struct sluice_ep *ep = st->out[to];
-
 	if (bytes && bytes <= sluice_buffer_size(ep) && sluice_hints(ep)->nbufs)
 		return 0;
 	return model_fail(err, EMSGSIZE, "stage %s has buffers of %zu bytes, this model with "
 			  "--ctx %u needs %zu: raise its buffer_size, or lower --ctx",
 			  sluice_stage_name(ep), sluice_buffer_size(ep), st->opt.n_ctx, bytes);
+}
+
+int stage_need(struct stage *st, unsigned int to, size_t bytes, struct model_error *err)
+{
+	int ret = need_of(st, st->out[to], bytes, err);
+
+	for (uint32_t i = 0; !ret && to == st->ops->routed && i < st->opt.routes.nstages; i++)
+		ret = need_of(st, st->out[STAGE_ROUTED + i], bytes, err);
+	return ret;
 }
 
 /* --------------------------------------------------------------- options --- */
@@ -100,8 +107,16 @@ static void usage(const struct stage_ops *ops, FILE *f)
 		"  -n, --max-streams N     streams under way at once (8)\n"
 		"      --chunk N           tokens that prefill computes at once (256)\n"
 		"      --batch N           streams that a decode step computes at once (8)\n"
+		"      --gather-us N       wait so long for the next stream of a batch, if it can be\n"
+		"                          expected (300)\n"
 		"      --embedding NAME, --encoder NAME, --decoder NAME, --output NAME\n"
 		"                          names of the rings, if others than these words\n"
+		"      --route RULES       embedding: which ring a prompt goes to, by the first rule that\n"
+		"                          matches, else the encoder's:\n"
+		"                          'tokens <= 64 -> decoder; model big* -> encoder-big'\n"
+		"      --layers A-B        decoder: compute these layers only, from 0 on\n"
+		"      --shard K/N         decoder: part K, from 1, of N equal parts of the layers\n"
+		"      --next NAME         decoder: ring of the shard with the layers behind\n"
 		"      --cpu N             run on this processor only\n"
 		"      --spin-us N         wait actively so long before sleeping, at most (50)\n"
 		"      --no-uring          poll and ioctl only\n"
@@ -113,7 +128,10 @@ static void usage(const struct stage_ops *ops, FILE *f)
 		program, ops->summary, program);
 }
 
-enum { OPT_CHUNK = 256, OPT_BATCH, OPT_CPU, OPT_SPIN, OPT_NO_URING, OPT_NAME };
+enum {
+	OPT_CHUNK = 256, OPT_BATCH, OPT_CPU, OPT_SPIN, OPT_NO_URING, OPT_GATHER, OPT_ROUTE, OPT_LAYERS,
+	OPT_SHARD, OPT_NEXT, OPT_NAME
+};
 
 static const struct option long_options[] = {
 	{ "model", required_argument, NULL, 'm' },
@@ -124,6 +142,11 @@ static const struct option long_options[] = {
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "spin-us", required_argument, NULL, OPT_SPIN },
 	{ "no-uring", no_argument, NULL, OPT_NO_URING },
+	{ "gather-us", required_argument, NULL, OPT_GATHER },
+	{ "route", required_argument, NULL, OPT_ROUTE },
+	{ "layers", required_argument, NULL, OPT_LAYERS },
+	{ "shard", required_argument, NULL, OPT_SHARD },
+	{ "next", required_argument, NULL, OPT_NEXT },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "embedding", required_argument, NULL, OPT_NAME + MSG_EMBEDDING },
@@ -144,6 +167,47 @@ static bool number(const char *option, const char *text, long min, long max, lon
 	fprintf(stderr, "%s: --%s takes a number from %ld to %ld, not '%s'\n", program, option,
 		min, max, text);
 	return false;
+}
+
+/* "A-B", both included, or "K/N": 0 or -EINVAL after a line that says why. */
+static int set_part(struct stage_options *o, int c, const char *text)
+{
+	bool layers = c == OPT_LAYERS;
+	unsigned int a, b;
+	char end;
+
+	if (sscanf(text, layers ? "%u-%u%c" : "%u/%u%c", &a, &b, &end) != 2 || a > b ||
+	    b > MSG_MAX_LAYERS || (!layers && !a)) {
+		fprintf(stderr, "%s: --%s takes %s, not '%s'\n", program,
+			layers ? "layers" : "shard",
+			layers ? "a range from 0 on, such as 0-14" : "K/N, such as 1/2", text);
+		return -EINVAL;
+	}
+	if (layers) {
+		o->layer_first = a;
+		o->layer_last = b + 1;
+	} else {
+		o->shard = a;
+		o->n_shards = b;
+	}
+	return 0;
+}
+
+/* Each message goes on to one ring, so one name behind the arrow. */
+static int add_routes(struct stage_options *o, const char *rules)
+{
+	if (sluice_routes_parse(&o->routes, rules)) {
+		fprintf(stderr, "%s: --route: %s\n", program, sluice_error());
+		return -EINVAL;
+	}
+	for (uint32_t i = 0; i < o->routes.n; i++) {
+		if (o->routes.rule[i].nto == 1)
+			continue;
+		fprintf(stderr, "%s: --route: a prompt goes to one stage, rule %u names %u\n",
+			program, i + 1, o->routes.rule[i].nto);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /* 0, or what parse_options() shall return. */
@@ -180,6 +244,19 @@ static int set_option(struct stage_options *o, int c)
 	case OPT_NO_URING:
 		o->no_uring = true;
 		return 0;
+	case OPT_GATHER:
+		if (!number("gather-us", optarg, 0, 1000000, &v))
+			return -EINVAL;
+		o->gather_us = (uint32_t)v;
+		return 0;
+	case OPT_ROUTE:
+		return add_routes(o, optarg);
+	case OPT_LAYERS:
+	case OPT_SHARD:
+		return set_part(o, c, optarg);
+	case OPT_NEXT:
+		o->next = optarg;
+		return 0;
 	case 'v':
 		o->verbose = true;
 		return 0;
@@ -191,6 +268,22 @@ static int set_option(struct stage_options *o, int c)
 	}
 }
 
+/* What only some daemons can do. */
+static int check_options(const struct stage_options *o, const struct stage_ops *ops)
+{
+	if (o->routes.n && !ops->routed)
+		fprintf(stderr, "%s: --route: this stage has one way on; rules are for "
+			"sluice-embedding, and for a stage of `sluicectl route`\n", program);
+	else if (!ops->sharded && (o->layer_last || o->n_shards || o->next))
+		fprintf(stderr, "%s: --layers, --shard and --next are for sluice-decoder\n",
+			program);
+	else if (o->layer_last && o->n_shards)
+		fprintf(stderr, "%s: give --layers or --shard, not both\n", program);
+	else
+		return 0;
+	return -EINVAL;
+}
+
 /* 0, 1 = help was given, or -EINVAL after a line that says why. */
 static int parse_options(struct stage_options *o, const struct stage_ops *ops, int argc,
 			 char **argv)
@@ -199,7 +292,7 @@ static int parse_options(struct stage_options *o, const struct stage_ops *ops, i
 
 	*o = (struct stage_options){
 		.n_ctx = 2048, .max_streams = 8, .chunk = 256, .batch = 8, .cpu = -1,
-		.spin_us = 50,
+		.spin_us = 50, .gather_us = 300,
 	};
 	for (int i = 0; i < MSG_CLIENT; i++)
 		o->names[i] = msg_stage_name((unsigned int)i);
@@ -224,7 +317,12 @@ static int parse_options(struct stage_options *o, const struct stage_ops *ops, i
 		fprintf(stderr, "%s: which model? give --model FILE.gguf\n", program);
 		return -EINVAL;
 	}
-	return 0;
+	if (!o->routes.n && getenv("SLUICE_ROUTES")) {
+		ret = add_routes(o, getenv("SLUICE_ROUTES"));
+		if (ret)
+			return ret;
+	}
+	return check_options(o, ops);
 }
 
 /* ----------------------------------------------------------- start and end --- */
@@ -288,6 +386,15 @@ static void notify_ready(void)
 	close(fd);
 }
 
+static int attach_output(struct stage *st, unsigned int to, const char *name)
+{
+	int ret = sluice_attach(st->ctx, name, SLUICE_PRODUCER, 0, &st->out[to]);
+
+	if (ret)
+		stage_log("%s", sluice_error());
+	return ret;
+}
+
 static int attach_outputs(struct stage *st)
 {
 	int ret = sluice_ctx_create(st->opt.no_uring ? SLUICE_CTX_NO_URING : 0, &st->ctx);
@@ -298,16 +405,15 @@ static int attach_outputs(struct stage *st)
 	}
 	sluice_ctx_spin_us(st->ctx, st->opt.spin_us);
 	signal_ctx = st->ctx;
-	for (int i = 0; i < MSG_CLIENT; i++) {
-		if (!(st->ops->outputs & 1u << i))
-			continue;
-		ret = sluice_attach(st->ctx, st->opt.names[i], SLUICE_PRODUCER, 0, &st->out[i]);
-		if (ret) {
-			stage_log("%s", sluice_error());
-			return ret;
-		}
+	for (unsigned int i = 0; !ret && i < MSG_CLIENT; i++) {
+		if (st->ops->outputs & 1u << i)
+			ret = attach_output(st, i, st->opt.names[i]);
 	}
-	return 0;
+	if (!ret && st->opt.next)
+		ret = attach_output(st, STAGE_NEXT, st->opt.next);
+	for (uint32_t i = 0; !ret && i < st->opt.routes.nstages; i++)
+		ret = attach_output(st, STAGE_ROUTED + i, st->opt.routes.stage[i]);
+	return ret;
 }
 
 /* Being attached as a consumer is what others take for "ready": it comes last. */
@@ -327,7 +433,7 @@ static void shut(struct stage *st)
 		st->ops->close(st);
 	trouble_free(st);
 	sluice_detach(st->in);
-	for (int i = 0; i < MSG_CLIENT; i++)
+	for (int i = 0; i < STAGE_OUTPUTS; i++)
 		sluice_detach(st->out[i]);
 	signal_ctx = NULL;
 	sluice_ctx_destroy(st->ctx);

@@ -17,8 +17,8 @@ int stage_draining(const struct stage *st);
 struct stage_busy *stage_busy_find(struct stage *st, uint64_t ticket);
 
 /** take_buffer(), put_buffer() - of ring @to, from and into the reserve */
-int stage_take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf);
-void stage_put_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf);
+int stage_take_buffer(struct stage *st, unsigned int to, struct sluice_buffer *buf);
+void stage_put_buffer(struct stage *st, unsigned int to, struct sluice_buffer *buf);
 
 /* ------------------------------------------------------------- trouble.c --- */
 
@@ -27,7 +27,7 @@ int trouble_create(struct stage *st);
 void trouble_free(struct stage *st);
 
 /** trouble_gone() - ring @to was destroyed: tell the client of @in, settle it */
-void trouble_gone(struct stage *st, struct stage_input *in, enum msg_stage to);
+void trouble_gone(struct stage *st, struct stage_input *in, unsigned int to);
 
 /** trouble_return() - attach to rings that have come back; no result may be under way */
 void trouble_return(struct stage *st);

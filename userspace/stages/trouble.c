@@ -30,7 +30,7 @@
  * struct trouble - of one daemon
  * @accepts:	what the pipeline's file declares for this stage, or stage_ops.takes
  * @declared:	there is something in @accepts
- * @gone:	rings that were destroyed, bits by enum msg_stage
+ * @gone:	rings that were destroyed, bits by output
  * @failing:	a message is being settled as an error
  * @probe:	ticket of the message that decides whether the breaker closes, begun at @probe_at
  * @row:	this daemon's, NULL without a board
@@ -38,7 +38,7 @@
 struct trouble {
 	struct sluice_accepts	accepts;
 	bool			declared;
-	unsigned int		gone;
+	uint64_t		gone;
 	struct replies		*replies;
 	struct breaker		breaker;
 	bool			failing;
@@ -247,39 +247,48 @@ void trouble_refuse(struct stage *st, struct stage_input *in, int errnum, const 
 
 /* -------------------------------------------------------------- downstream --- */
 
-struct sluice_ep *stage_out(struct stage *st, enum msg_stage to)
+_Static_assert(STAGE_OUTPUTS <= 64, "a bit for each output");
+
+struct sluice_ep *stage_out(struct stage *st, unsigned int to)
 {
-	return st->trouble && st->trouble->gone & 1u << to ? NULL : st->out[to];
+	return st->trouble && st->trouble->gone & 1ull << to ? NULL : st->out[to];
 }
 
-void trouble_gone(struct stage *st, struct stage_input *in, enum msg_stage to)
+const char *stage_out_name(const struct stage *st, unsigned int to)
+{
+	if (to >= STAGE_ROUTED)
+		return st->opt.routes.stage[to - STAGE_ROUTED];
+	return to == STAGE_NEXT ? st->opt.next : st->opt.names[to];
+}
+
+void trouble_gone(struct stage *st, struct stage_input *in, unsigned int to)
 {
 	struct msg_failure f = failure_of(st, in, ESHUTDOWN, "was destroyed while a message was on "
 					  "its way there: 'sluicectl up' makes it again");
 
-	if (!(st->trouble->gone & 1u << to))
+	if (!(st->trouble->gone & 1ull << to))
 		stage_log("stage %s was destroyed; its messages are errors until it is back",
-			  st->opt.names[to]);
-	st->trouble->gone |= 1u << to;
-	f.name = st->opt.names[to];
-	f.stage = to;
+			  stage_out_name(st, to));
+	st->trouble->gone |= 1ull << to;
+	f.name = stage_out_name(st, to);
+	f.stage = to < MSG_CLIENT ? (enum msg_stage)to : MSG_CLIENT;
 	fail(st, in, &f);
 }
 
 /* Results that were begun are gone with their buffers, so this is for between two claims. */
 void trouble_return(struct stage *st)
 {
-	for (int i = 0; i < MSG_CLIENT && st->trouble->gone; i++) {
+	for (unsigned int i = 0; i < STAGE_OUTPUTS && st->trouble->gone; i++) {
 		struct sluice_ep *ep;
 
-		if (!(st->trouble->gone & 1u << i) ||
-		    sluice_attach(st->ctx, st->opt.names[i], SLUICE_PRODUCER, 0, &ep))
+		if (!(st->trouble->gone & 1ull << i) ||
+		    sluice_attach(st->ctx, stage_out_name(st, i), SLUICE_PRODUCER, 0, &ep))
 			continue;
 		sluice_detach(st->out[i]);
 		st->out[i] = ep;
 		st->has_spare[i] = false;
-		st->trouble->gone &= ~(1u << i);
-		stage_log("stage %s is back", st->opt.names[i]);
+		st->trouble->gone &= ~(1ull << i);
+		stage_log("stage %s is back", stage_out_name(st, i));
 	}
 }
 

@@ -22,7 +22,7 @@ _sluicectl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} words=
 	local policies='shared round-robin least-outstanding weighted affinity' commands
-	commands='create destroy repair policy list show stats top check send recv dead up down run chat model'
+	commands='create destroy repair policy list show stats top check send recv route join dead up down run chat model'
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -39,6 +39,8 @@ _sluicectl() {
 		send,--type | send,-T)
 			words='text tokens:i32[?] image/png image/jpeg audio/wav audio/ogg'
 			;;
+		route,route) words=$(_sluicectl_stages) ;;
+		join,*) words=$(_sluicectl_stages) ;;
 		send,--file | send,-f | up,* | model,model) compopt -o default; return ;;
 		dead,dead) words='list show requeue drop' ;;
 		policy,policy) words=$(_sluicectl_stages) ;;
