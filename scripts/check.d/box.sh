@@ -18,7 +18,6 @@ suite_tools() {
 	tap tools inbox --kind uml -- tests/e2e/sluicectl_test.sh
 	tap examples inbox --kind uml -- tests/e2e/examples_test.sh
 	tap tools-model tests/e2e/sluicectl_model_test.sh
-	tap examples inbox --kind uml -- tests/e2e/examples_test.sh
 }
 
 suite_pipeline() {
@@ -55,7 +54,6 @@ suite_errors() {
 
 suite_routing() {
 	uml_ready
-	tap examples inbox --kind uml -- tests/e2e/examples_test.sh
 	tap routing inbox --kind uml -- tests/e2e/routing_test.sh
 }
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What goes wrong in a pipeline reaches the client: stage, attempt, errno, reason; and soon.
 
-A poison prompt, types that are refused, a stage that is not there, a daemon that keeps dying and its
-circuit breaker. Runs in a box; prints TAP. errors_test.sh starts the box.
+A poison prompt, types that are refused, a request that no rule matches, a stage that is not there, a
+daemon that keeps dying and its circuit breaker. Runs in a box; prints TAP. errors_test.sh starts the box.
 
 example: errors_test.py --model smollm2.gguf --module sluice.ko
 """
@@ -131,6 +131,37 @@ def test_types(args, tap, directory):
                "by its name in the log")
 
 
+# ------------------------------------------------------------------------ no rule ---
+
+REQUESTS = """
+[client]
+embedding = "requests"
+
+[[stage]]
+name = "requests"
+slots = 128
+buffers = 16
+buffer_size = "256K"
+dead_letters = 64
+routes = ["model known* -> embedding"]
+"""
+
+
+def test_no_rule(args, tap, directory):
+    """A request that no rule matches is a dead letter of the router's; its client is told."""
+    file = pipeline_file(directory)
+    file.write_text(file.read_text(encoding="utf-8") + REQUESTS, encoding="utf-8")
+    with Pipeline(args.model, args.module, file=file) as p:
+        want = p.ask(PROMPT, "--raw", "--tokens", "8", "--model", "known-1")["text"]
+        check_failure(tap, "no rule matches",
+                      failure(p, PROMPT, "--raw", "--tokens", "8", "--model", "other"), "requests",
+                      errno.EDESTADDRREQ, "no rule for what is next matches it")
+        tap.equal([x["errno"] for x in letters_of("requests")], [errno.EDESTADDRREQ],
+                  "no rule matches: the letter is there for people")
+        tap.equal(p.ask(PROMPT, "--raw", "--tokens", "8", "--model", "known-2")["text"], want,
+                  "no rule matches: others go on")
+
+
 # ------------------------------------------------------------------ no downstream ---
 
 def make_again(stage, size, buffers):
@@ -212,6 +243,7 @@ def main():
     tests = {
         "poison": lambda d: [test_poison(args, tap, d, n) for n in (1, 3)],
         "types": lambda d: test_types(args, tap, d),
+        "no_rule": lambda d: test_no_rule(args, tap, d),
         "downstream": lambda d: test_downstream(args, tap, d),
         "breaker": lambda d: test_breaker(args, tap, d),
     }

@@ -309,27 +309,37 @@ static void test_board(void **state)
 }
 
 /* A destroyed ring: the client is told its name; the output stage's ring is still there. */
-static void test_gone(void **state)
+static void check_gone(unsigned int to, const char *name)
 {
 	struct stage_input in;
 	struct stage_result r;
-	struct ring encoder;
+	struct ring ring;
 	struct bench b;
 
 	begin(&b);
-	make(&encoder, 0);
-	b.st.out[MSG_ENCODER] = &encoder.out;
+	make(&ring, 0);
+	b.st.out[to] = &ring.out;
+	b.st.opt.next = "decoder.2";
+	assert_int_equal(0, sluice_routes_parse(&b.st.opt.routes, "length > 4K -> a; default -> b"));
 	receive_step(&b, &in);
-	assert_int_equal(0, stage_result(&b.st, &in, MSG_ENCODER, MSG_STEP, 2, 64, &r));
-	encoder.hints->closed = SLUICE_CLOSED_GONE | SLUICE_CLOSED_DRAIN;
+	assert_int_equal(0, stage_result(&b.st, &in, to, MSG_STEP, 2, 64, &r));
+	ring.hints->closed = SLUICE_CLOSED_GONE | SLUICE_CLOSED_DRAIN;
 	assert_int_equal(-ESHUTDOWN, stage_publish(&b.st, &in, &r, 2, 1));
-	expect_error(&b, ESHUTDOWN, "encoder", 1, "destroyed");
-	assert_null(stage_out(&b.st, MSG_ENCODER));
+	expect_error(&b, ESHUTDOWN, name, 1, "destroyed");
+	assert_null(stage_out(&b.st, to));
+	assert_non_null(stage_out(&b.st, MSG_OUTPUT));
 	receive_step(&b, &in);
-	assert_int_equal(-ESHUTDOWN, stage_result(&b.st, &in, MSG_ENCODER, MSG_STEP, 2, 64, &r));
-	expect_error(&b, ESHUTDOWN, "encoder", 1, "destroyed");
+	assert_int_equal(-ESHUTDOWN, stage_result(&b.st, &in, to, MSG_STEP, 2, 64, &r));
+	expect_error(&b, ESHUTDOWN, name, 1, "destroyed");
 	end(&b);
-	unmake(&encoder);
+	unmake(&ring);
+}
+
+static void test_gone(void **state)
+{
+	check_gone(MSG_ENCODER, "encoder");
+	check_gone(STAGE_NEXT, "decoder.2");
+	check_gone(STAGE_ROUTED + 1, "b");
 }
 
 int main(void)
