@@ -17,7 +17,7 @@ KILL		?=
 MODEL		?=
 export PROMPT TOKENS RAW BOX KILL MODEL
 
-.PHONY: all help demo check perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance kmod lib userspace tests install clean
+.PHONY: all help demo check perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch kmod lib userspace tests install clean
 
 all: lib userspace kmod
 
@@ -45,7 +45,8 @@ check-%:
 ## make perf-recovery   from a consumer's death to its message elsewhere
 ## make perf-failover   a replica dies under load: from the kill to the next token of each stream
 ## make perf-balance    how each policy spreads work over replicas, with a plot
-perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance:
+## make perf-batch      runs with a latency bound, prefetch, the reorder window, with plots
+perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch:
 	@scripts/$@
 
 ## make kmod KVER=…     build the module for uml (default), 6.1, 6.12, 7.2, or KDIR=/path/to/headers

@@ -32,7 +32,7 @@ static int poll_until(struct pollfd *p, nfds_t n, u64 deadline)
 	}
 }
 
-static void clear_event(int fd)
+void __sluice_clear_event(int fd)
 {
 	uint64_t value;
 	ssize_t ignored = read(fd, &value, sizeof(value));
@@ -61,6 +61,8 @@ int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline)
 	struct pollfd p[] = {
 		{ .fd = ep->fd, .events = what & SLUICE_WAIT_READY ? POLLIN : POLLOUT },
 		{ .fd = ep->ctx->intr_fd, .events = POLLIN },
+		/* A call has more to wait for: that its request is dead, that it is cancelled. */
+		{ .fd = ep->ctx->callers ? ep->ctx->done_fd : -1, .events = POLLIN },
 	};
 	int ret = look(ep, &w);
 
@@ -74,6 +76,9 @@ int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline)
 		__atomic_store_n(&ep->ctx->interrupted, 1, __ATOMIC_SEQ_CST);
 		return -EINTR;
 	}
+	/* What it announces is in a list or a mark by then, and those are looked at first. */
+	if (!ret && p[2].revents)
+		__sluice_clear_event(ep->ctx->done_fd);
 	return ret;
 }
 
@@ -89,7 +94,7 @@ int __sluice_poll_wait(struct sluice_ctx *ctx, u64 deadline)
 	if (ret)
 		return ret;
 	if (p[0].revents)
-		clear_event(ctx->done_fd);
+		__sluice_clear_event(ctx->done_fd);
 	if (p[1].revents) {
 		__atomic_store_n(&ctx->interrupted, 1, __ATOMIC_SEQ_CST);
 		return -EINTR;
