@@ -102,10 +102,10 @@ def test_poison(args, tap, directory, attempts):
         letters = letters_of("encoder")
         tap.equal([x["errno"] for x in letters], [errno.EOWNERDEAD],
                   f"{name}: the letter is there for people")
+        wait_until(lambda: p.pid("encoder"))
         check = sluicectl("check", "--quiet", "encoder")
         tap.equal(check.returncode, 1, f"{name}: check says degraded")
         sluicectl("dead", "drop", "encoder", "--all")
-        wait_until(lambda: p.pid("encoder"))
         tap.equal(sluicectl("check", "encoder").returncode, 0, f"{name}: and healthy afterwards")
         tap.equal(p.ask(PROMPT, "--raw", "--tokens", "24")["text"], want, f"{name}: all go on")
 
