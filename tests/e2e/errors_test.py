@@ -151,15 +151,14 @@ def test_no_rule(args, tap, directory):
     """A request that no rule matches is a dead letter of the router's; its client is told."""
     file = pipeline_file(directory)
     file.write_text(file.read_text(encoding="utf-8") + REQUESTS, encoding="utf-8")
+    ask = (PROMPT, "--pipeline", NAME, "--raw", "--tokens", "8", "--model")
     with Pipeline(args.model, args.module, file=file) as p:
-        want = p.ask(PROMPT, "--raw", "--tokens", "8", "--model", "known-1")["text"]
-        check_failure(tap, "no rule matches",
-                      failure(p, PROMPT, "--raw", "--tokens", "8", "--model", "other"), "requests",
+        want = p.ask(*ask, "known-1")["text"]
+        check_failure(tap, "no rule matches", failure(p, *ask, "other"), "requests",
                       errno.EDESTADDRREQ, "no rule for what is next matches it")
         tap.equal([x["errno"] for x in letters_of("requests")], [errno.EDESTADDRREQ],
                   "no rule matches: the letter is there for people")
-        tap.equal(p.ask(PROMPT, "--raw", "--tokens", "8", "--model", "known-2")["text"], want,
-                  "no rule matches: others go on")
+        tap.equal(p.ask(*ask, "known-2")["text"], want, "no rule matches: others go on")
 
 
 # ------------------------------------------------------------------ no downstream ---
