@@ -19,7 +19,7 @@ struct bench {
 
 static const struct stage_ops ops = {
 	.self = MSG_DECODER, .outputs = 1u << MSG_OUTPUT,
-	.accepts = 1u << MSG_STEP | 1u << MSG_REQUEST,
+	.accepts = 1u << MSG_STEP | 1u << MSG_REQUEST, .routed = MSG_ENCODER,
 };
 
 static void begin(struct bench *b)
@@ -287,13 +287,15 @@ static void test_board(void **state)
 
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(0, board_create(path, 2, &board));
+	assert_int_equal(0, board_create(path, 3, &board));
 	for (uint32_t i = 0; i < 2; i++) {
 		strcpy(board_row(board, i)->stage, "encoder");
 		board_row(board, i)->replica = i;
 	}
+	strcpy(board_row(board, 2)->stage, "other.decoder");
 	setenv(BOARD_ENVIRONMENT, path, 1);
 	begin(&b);
+	board_row(board, 2)->starts = open;		/* of another branch */
 	board_row(board, 0)->starts = open;
 	receive(&b, MSG_REQUEST, "hello", 5, &in);
 	assert_true(trouble_admit(&b.st, &in));		/* the other replica takes it */
@@ -303,13 +305,16 @@ static void test_board(void **state)
 	expect_error(&b, EHOSTDOWN, "encoder", 1, "shut off");
 	receive_step(&b, &in);
 	assert_true(trouble_admit(&b.st, &in));		/* who is in already goes on */
+	assert_int_equal(0, sluice_routes_parse(&b.st.opt.routes, "length > 4K -> decoder"));
+	receive(&b, MSG_REQUEST, "hello", 5, &in);
+	assert_true(trouble_admit(&b.st, &in));		/* a rule may lead past the encoder */
 	board_close(board);
 	unlink(path);
 	end(&b);
 }
 
 /* A destroyed ring: the client is told its name; the output stage's ring is still there. */
-static void check_gone(unsigned int to, const char *name)
+static void check_gone(unsigned int by, unsigned int to, const char *name)
 {
 	struct stage_input in;
 	struct stage_result r;
@@ -320,16 +325,18 @@ static void check_gone(unsigned int to, const char *name)
 	make(&ring, 0);
 	b.st.out[to] = &ring.out;
 	b.st.opt.next = "decoder.2";
-	assert_int_equal(0, sluice_routes_parse(&b.st.opt.routes, "length > 4K -> a; default -> b"));
+	if (by != to)
+		assert_int_equal(0, sluice_routes_parse(&b.st.opt.routes,
+							"length > 4K -> a; default -> b"));
 	receive_step(&b, &in);
-	assert_int_equal(0, stage_result(&b.st, &in, to, MSG_STEP, 2, 64, &r));
+	assert_int_equal(0, stage_result(&b.st, &in, by, MSG_STEP, 2, 64, &r));
 	ring.hints->closed = SLUICE_CLOSED_GONE | SLUICE_CLOSED_DRAIN;
 	assert_int_equal(-ESHUTDOWN, stage_publish(&b.st, &in, &r, 2, 1));
 	expect_error(&b, ESHUTDOWN, name, 1, "destroyed");
 	assert_null(stage_out(&b.st, to));
 	assert_non_null(stage_out(&b.st, MSG_OUTPUT));
 	receive_step(&b, &in);
-	assert_int_equal(-ESHUTDOWN, stage_result(&b.st, &in, to, MSG_STEP, 2, 64, &r));
+	assert_int_equal(-ESHUTDOWN, stage_result(&b.st, &in, by, MSG_STEP, 2, 64, &r));
 	expect_error(&b, ESHUTDOWN, name, 1, "destroyed");
 	end(&b);
 	unmake(&ring);
@@ -337,9 +344,9 @@ static void check_gone(unsigned int to, const char *name)
 
 static void test_gone(void **state)
 {
-	check_gone(MSG_ENCODER, "encoder");
-	check_gone(STAGE_NEXT, "decoder.2");
-	check_gone(STAGE_ROUTED + 1, "b");
+	check_gone(MSG_ENCODER, MSG_ENCODER, "encoder");
+	check_gone(STAGE_NEXT, STAGE_NEXT, "decoder.2");
+	check_gone(MSG_ENCODER, STAGE_ROUTED + 1, "b");
 }
 
 int main(void)

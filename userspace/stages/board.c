@@ -160,23 +160,23 @@ uint64_t board_refuses(const struct board_row *row, uint64_t now)
 	return starts > work ? starts : work;
 }
 
-const char *board_shut(struct board *b, uint64_t now, uint64_t *retry_ns)
+const char *board_shut(struct board *b, const char *const *stages, size_t n, uint64_t now,
+		       uint64_t *retry_ns)
 {
-	for (uint32_t i = 0; i < b->rows; i++) {
-		const struct board_row *row = &b->file->row[i];
+	for (size_t s = 0; s < n; s++) {
 		uint64_t soonest = UINT64_MAX;
 
-		if (!board_refuses(row, now))
-			continue;
-		for (uint32_t j = 0; j < b->rows; j++) {
-			uint64_t wait = board_refuses(&b->file->row[j], now);
+		for (uint32_t i = 0; i < b->rows; i++) {
+			uint64_t wait = board_refuses(&b->file->row[i], now);
 
-			if (is_of(&b->file->row[j], row->stage) && wait < soonest)
+			if (is_of(&b->file->row[i], stages[s]) && wait < soonest)
 				soonest = wait;
 		}
+		if (soonest == UINT64_MAX)	/* no daemon of it is known */
+			continue;
 		*retry_ns = soonest;
 		if (soonest)
-			return row->stage;
+			return stages[s];
 	}
 	return NULL;
 }

@@ -69,12 +69,13 @@ void board_show(struct board_breaker *to, const struct breaker *from);
 uint64_t board_refuses(const struct board_row *row, uint64_t now);
 
 /**
- * board_shut() - a stage all of whose daemons are shut off
+ * board_shut() - one of @stages[@n] all of whose daemons are shut off
  * @retry_ns:	out: until the first of them is tried again
  *
- * Return: its name, or NULL if every stage has a daemon that takes work.
+ * Return: its name, or NULL if each of them has a daemon that takes work.
  */
-const char *board_shut(struct board *b, uint64_t now, uint64_t *retry_ns);
+const char *board_shut(struct board *b, const char *const *stages, size_t n, uint64_t now,
+		       uint64_t *retry_ns);
 
 /** board_now() - CLOCK_MONOTONIC in nanoseconds */
 uint64_t board_now(void);

@@ -460,6 +460,19 @@ static bool try_one(struct stage *st, struct stage_input *in, uint64_t now)
 	return false;
 }
 
+/* A stage without which no request gets through. Where rules choose, another may be taken. */
+static const char *find_shut(const struct stage *st, uint64_t *retry_ns)
+{
+	const char *needed[MSG_CLIENT];
+	size_t n = 0;
+
+	for (int i = 0; i < MSG_CLIENT; i++) {
+		if (i != (int)st->ops->self && !(st->opt.routes.n && i == (int)st->ops->routed))
+			needed[n++] = st->opt.names[i];
+	}
+	return board_shut(st->trouble->board, needed, n, board_now(), retry_ns);
+}
+
 bool trouble_admit(struct stage *st, struct stage_input *in)
 {
 	struct trouble *t = st->trouble;
@@ -472,8 +485,8 @@ bool trouble_admit(struct stage *st, struct stage_input *in)
 	if (in->m.kind == MSG_CANCEL || in->m.kind == MSG_ERROR)
 		return true;
 	if (in->m.kind == MSG_REQUEST && t->board) {
-		shut = board_shut(t->board, board_now(), &retry);
-		if (shut && strcmp(shut, st->opt.names[st->ops->self])) {
+		shut = find_shut(st, &retry);
+		if (shut) {
 			refuse_for_now(st, in, shut, retry);
 			return false;
 		}
