@@ -104,7 +104,7 @@ int sluice_lanes_destroy(const char *stage, const char *const *classes, unsigned
 
 /* ------------------------------------------------------------- endpoints --- */
 
-static int attach(struct sluice_ctx *ctx, const char *stage, const char *class_name,
+static int attach_lane(struct sluice_ctx *ctx, const char *stage, const char *class_name,
 		  enum sluice_role role, unsigned int flags, struct sluice_ep **ep)
 {
 	char name[SLUICE_NAME_MAX];
@@ -116,7 +116,7 @@ static int attach(struct sluice_ctx *ctx, const char *stage, const char *class_n
 int sluice_lane_attach(struct sluice_ctx *ctx, const char *stage, const char *class_name,
 		       unsigned int flags, struct sluice_ep **ep)
 {
-	return attach(ctx, stage, class_name, SLUICE_PRODUCER, flags, ep);
+	return attach_lane(ctx, stage, class_name, SLUICE_PRODUCER, flags, ep);
 }
 
 int sluice_lanes_attach(struct sluice_ctx *ctx, const char *stage, const char *const *classes,
@@ -134,7 +134,7 @@ int sluice_lanes_attach(struct sluice_ctx *ctx, const char *stage, const char *c
 		struct lane *lane = &l->lane[l->n];
 
 		lane->bound = SLUICE_LANES_BOUND;
-		ret = attach(ctx, stage, l->n < n ? classes[l->n] : NULL, SLUICE_CONSUMER, 0,
+		ret = attach_lane(ctx, stage, l->n < n ? classes[l->n] : NULL, SLUICE_CONSUMER, 0,
 			     &lane->ep);
 		if (ret)
 			break;
