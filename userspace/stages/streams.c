@@ -8,13 +8,20 @@
 #include "streams.h"
 
 #define NONE	UINT32_MAX
+#define NS_PER_MS	1000000u
+#define UNKNOWN_MS	1000u		/* of streams_retry_ms() */
+#define LASTED_SHARE	8		/* weight of one stream in the average: 1/8 */
 
-/* Entries [max] and [max + 1] are the heads of the circular lists of the ended and the live. */
+/*
+ * Entries [max] and [max + 1] are the heads of the circular lists of the ended and the live.
+ * @lasted_ns: how long streams last on average, 0 = none has ended
+ */
 struct streams {
 	uint32_t	max;
 	uint32_t	used;
 	uint32_t	live;
 	uint32_t	mask;
+	uint64_t	lasted_ns;
 	uint32_t	*bucket;
 	struct stream	*entry;
 };
@@ -149,6 +156,7 @@ struct stream *streams_get(struct streams *t, uint64_t id)
 	t->entry[i] = (struct stream){
 		.id = id, .live = true, .seen_ns = now_ns(), .chain = *bucket,
 	};
+	t->entry[i].began_ns = t->entry[i].seen_ns;
 	*bucket = i;
 	list_add(t, i, true);
 	t->live++;
@@ -165,11 +173,41 @@ static void end_entry(struct streams *t, uint32_t i)
 	t->live--;
 }
 
+/* One that was cut short because nobody touched it says nothing of how long they last. */
+static void learn(struct streams *t, const struct stream *s)
+{
+	uint64_t lasted = s->seen_ns - s->began_ns;
+
+	if (!s->live || !lasted)
+		return;
+	t->lasted_ns = t->lasted_ns ? t->lasted_ns - t->lasted_ns / LASTED_SHARE +
+				      lasted / LASTED_SHARE : lasted;
+}
+
 void streams_end(struct streams *t, uint64_t id)
 {
 	struct stream *s = streams_get(t, id);
 
+	learn(t, s);
 	end_entry(t, (uint32_t)(s - t->entry));
+}
+
+uint32_t streams_retry_ms(const struct streams *t)
+{
+	uint64_t now = now_ns(), oldest = now, age, rest, ms;
+	uint32_t head = list_head(t, true), i;
+
+	if (!t->lasted_ns || !t->live)
+		return t->live ? UNKNOWN_MS : 1;
+	for (i = t->entry[head].newer; i != head; i = t->entry[i].newer)
+		if (t->entry[i].began_ns < oldest)
+			oldest = t->entry[i].began_ns;
+	age = now - oldest;
+	rest = t->lasted_ns / t->live;
+	if (t->lasted_ns > age && t->lasted_ns - age > rest)
+		rest = t->lasted_ns - age;
+	ms = rest / NS_PER_MS;
+	return ms > UINT32_MAX ? UINT32_MAX : ms ? (uint32_t)ms : 1;
 }
 
 uint32_t streams_live(struct streams *t, uint64_t idle_ns)

@@ -18,12 +18,14 @@
  * @id:		the slot's stream
  * @done:	the highest counter whose result this stage has published
  * @seen_ns:	when the stream was touched last, CLOCK_MONOTONIC
+ * @began_ns:	when it was first heard of
  * @live:	not ended
  */
 struct stream {
 	uint64_t	id;
 	uint64_t	done;
 	uint64_t	seen_ns;
+	uint64_t	began_ns;
 	bool		live;
 	uint32_t	chain;		/* next entry with the same hash */
 	uint32_t	newer, older;	/* order of touching, among the live or the ended */
@@ -46,5 +48,14 @@ void streams_end(struct streams *t, uint64_t id);
 
 /** streams_live() - number of live streams, after ending those untouched for @idle_ns */
 uint32_t streams_live(struct streams *t, uint64_t idle_ns);
+
+/**
+ * streams_retry_ms() - when one of the live streams will have ended, as far as can be known
+ *
+ * They last as long as those before them did, on average: so the one that began first ends when it
+ * has come to that age, and of n that run side by side one ends in a n-th of it. What is later
+ * counts. 1000 while no stream has ended yet. At least 1.
+ */
+uint32_t streams_retry_ms(const struct streams *t);
 
 #endif /* SLUICE_STREAMS_H */
