@@ -23,6 +23,7 @@ int perf_idle_main(int argc, char **argv);
 int perf_recovery_main(int argc, char **argv);
 int perf_balance_main(int argc, char **argv);
 int perf_pipeline_main(int argc, char **argv);
+int perf_priority_main(int argc, char **argv);
 
 /* ---------------------------------------------------------- options.c --- */
 
