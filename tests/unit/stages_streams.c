@@ -167,6 +167,7 @@ static void test_retry(void **state)
 	}
 	nanosleep(&pause, NULL);
 	assert_int_equal(streams_live(t, 1), 0);
+	streams_end(t, 159);
 	began(t, 200, S_NS);
 	began(t, 201, 2 * S_NS);
 	began(t, 202, 0);
