@@ -81,6 +81,7 @@ void sl_endpoint_die(struct sl_endpoint *ep)
 	trace_sluice_death(s, ep->id, ep->role);
 	sl_send_orphan(ep);
 	sl_turn_end(ep);
+	sl_broadcast_leave(ep);
 	sl_reap(s, ep->id, s->sole == ep);
 	sl_release_sole(ep);
 	sl_wake_endpoint(ep, -ENOTCONN);
@@ -242,13 +243,19 @@ static int sl_attach_sole(struct sl_stage *s, struct sl_endpoint *ep)
 		return -EBUSY;
 	if (!(ep->flags & SLUICE_ATTACH_SOLE))
 		return 0;
-	if (ep->role != SLUICE_PRODUCER)
+	/* without WRITING nobody knows which messages a newcomer's bit is in */
+	if (ep->role != SLUICE_PRODUCER || sl_is_broadcast(s))
 		return -EINVAL;
 	/* the kernel publishes into a dead-letter stage, and what is in its queue */
 	if (s->producers || s->nqueue || s->is_dead)
 		return -EBUSY;
 	s->sole = ep;
 	return 0;
+}
+
+static bool sl_broadcast_consumer(const struct sl_stage *s, const struct sl_endpoint *ep)
+{
+	return sl_is_broadcast(s) && ep->role == SLUICE_CONSUMER;
 }
 
 static int sl_attach_locked(struct sl_stage *s, struct sl_endpoint *ep)
@@ -261,8 +268,12 @@ static int sl_attach_locked(struct sl_stage *s, struct sl_endpoint *ep)
 		return -ESHUTDOWN;
 	if (s->is_dead && ep->role == SLUICE_PRODUCER)
 		return -EPERM;	/* P16 */
+	if (ep->flags & SLUICE_ATTACH_OLDEST && !sl_broadcast_consumer(s, ep))
+		return -EINVAL;
 	index = find_first_zero_bit(s->indices, SLUICE_MAX_ENDPOINTS);
 	if (index >= SLUICE_MAX_ENDPOINTS)
+		return -EUSERS;
+	if (sl_broadcast_consumer(s, ep) && !~s->bits_taken)
 		return -EUSERS;
 	err = sl_attach_sole(s, ep);
 	if (err)
@@ -285,7 +296,10 @@ static int sl_attach_locked(struct sl_stage *s, struct sl_endpoint *ep)
 	counters = sl_endpoint_counters(s, index);
 	if (counters)
 		memset(counters, 0, sizeof(*counters));
-	sl_ring_find_tail(s);
+	if (sl_broadcast_consumer(s, ep))
+		sl_broadcast_join(s, ep);
+	else
+		sl_ring_find_tail(s);
 	ep->cursor = ticket_add(s->tail, -(long long)s->nslots, s->order);
 	ep->generation = READ_ONCE(s->hints->generation);
 	sl_count_members(s, ep->role, 1);
@@ -331,7 +345,7 @@ int sl_endpoint_attach(struct file *file, struct sluice_attach *a)
 
 	if (a->abi_version != SLUICE_ABI_VERSION)
 		return -EPROTONOSUPPORT;
-	if (a->flags & ~SLUICE_ATTACH_ALL || memchr_inv(a->reserved, 0, sizeof(a->reserved)))
+	if (a->flags & ~SLUICE_ATTACH_ALL || a->start || a->recipient)
 		return -EINVAL;
 	if (a->role != SLUICE_PRODUCER && a->role != SLUICE_CONSUMER)
 		return -EINVAL;
@@ -350,6 +364,9 @@ int sl_endpoint_attach(struct file *file, struct sluice_attach *a)
 	a->control_bytes = (u64)s->control.npages << PAGE_SHIFT;
 	a->payload_bytes = (u64)s->payload.npages << PAGE_SHIFT;
 	a->tail = ticket_add(READ_ONCE(ep->cursor), s->nslots, s->order);
+	a->recipient = ep->recipient;
+	if (ep->recipient)
+		a->start = READ_ONCE(s->starts[__ffs64(ep->recipient)]);
 	return 0;
 }
 

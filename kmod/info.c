@@ -86,6 +86,7 @@ static void sl_info_counts(struct sl_stage *s, struct sluice_info *info)
 	info->kicks = sl_count_look(s, kicks);
 	info->sends = c->sends;
 	info->lies = sl_count_look(s, lies);
+	info->expelled = c->expelled;
 	info->published = c->published;
 	info->claimed_total = c->claimed;
 	info->acked = c->acked;
@@ -215,7 +216,12 @@ int sl_endpoint_info(struct sl_stage *s, struct sluice_endpoint_info *info)
 		info->role = ep->role;
 		info->flags = ep->flags;
 		info->pid = pid_vnr(ep->pid);
-		info->held = ep->role == SLUICE_CONSUMER ? sl_held(s, ep->id) : 0;
+		info->held = 0;
+		if (ep->recipient)
+			info->held = sl_broadcast_held(s, ep);
+		else if (ep->role == SLUICE_CONSUMER)
+			info->held = sl_held(s, ep->id);
+		info->expelled = sl_broadcast_expelled(ep);
 		info->parked = sl_endpoint_parked(ep);
 		memcpy(info->comm, ep->comm, sizeof(info->comm));
 		c = sl_endpoint_counters(s, ep->index);

@@ -147,7 +147,7 @@ enum { SL_TURN_ROOM, SL_TURN_BUFFER, SL_TURNS };
 /* The kernel's counters of a stage, for SLUICE_IOC_INFO. Under stage->lock, or racy by one. */
 struct sl_counts {
 	u64	redelivered, discarded, timeouts, nacks, deaths, evictions;
-	u64	dead_letters, dead_dropped, wakes, kicks, sends, lies;
+	u64	dead_letters, dead_dropped, wakes, kicks, sends, lies, expelled;
 	/* what endpoints that are gone said of themselves */
 	u64	published, claimed, acked, stale, bytes;
 };
@@ -180,6 +180,9 @@ struct sl_stage {
 	DECLARE_BITMAP(indices, SLUICE_MAX_ENDPOINTS);
 	u32			producers, consumers;
 	u32			policy;		/* enum sluice_policy */
+	u64			recipients;	/* broadcast: bits of who gets what is sent */
+	u64			bits_taken;	/* and of who was put out and is mapped */
+	u64			*starts;	/* by bit: the first ticket of its consumer */
 	struct sl_endpoint	*sole;		/* until its last mapping is gone (P20) */
 	u64			tail;		/* the kernel's own idea of the tail hint */
 	u32			buffer_hint;
@@ -266,6 +269,7 @@ struct sl_waiter {
  * @mapping:	so that this endpoint alone can be unmapped (P26)
  * @lost:	wake-ups in vain since the wait began; under wait_lock
  * @waits_since: when it began, in jiffies
+ * @recipient:	of a broadcast: its bit in the masks, 0 = none
  * @cursor:	of read(2) and poll()
  */
 struct sl_endpoint {
@@ -282,6 +286,7 @@ struct sl_endpoint {
 	u64			waits_since[SL_TURNS];
 	struct address_space	mapping;
 	struct rw_semaphore	fault_lock;	/* @evicted against faults that insert */
+	u64			recipient;
 	struct sl_waiter	poll;
 	struct mutex		read_lock;	/* one read(2) at a time: cursor, generation */
 	u64			cursor;
@@ -300,8 +305,8 @@ void sl_endpoint_evict(struct sl_endpoint *ep);
 
 /* A message on its way through the kernel. */
 struct sl_message {
-	u64	stream, counter, time;
-	u32	len, buf, target;
+	u64	stream, counter, time, target;
+	u32	len, buf;
 	u16	kind, flags;
 	u8	data[SLUICE_INLINE_MAX];
 };
@@ -337,6 +342,25 @@ bool sl_policy_mine(struct sl_stage *s, const struct sl_endpoint *ep,
 		    const struct sluice_slot *slot, u64 ticket, u64 word);
 bool sl_policy_overdue(struct sl_stage *s, u64 ticket);
 void sl_policy_tick(struct sl_stage *s);
+
+/* ---------------------------------------------------------- broadcast.c --- */
+
+static inline bool sl_is_broadcast(const struct sl_stage *s)
+{
+	return READ_ONCE(s->policy) == SLUICE_POLICY_BROADCAST;
+}
+
+void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep);
+void sl_broadcast_leave(struct sl_endpoint *ep);
+bool sl_broadcast_expelled(const struct sl_endpoint *ep);
+bool sl_broadcast_prune(struct sl_stage *s);
+void sl_broadcast_reset(struct sl_stage *s);
+void sl_broadcast_starts(struct sl_stage *s);
+bool sl_broadcast_tick(struct sl_stage *s, u32 index, u64 word, bool late);
+int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket,
+		      u64 *token);
+bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token);
+u32 sl_broadcast_held(struct sl_stage *s, const struct sl_endpoint *ep);
 
 /* --------------------------------------------------------------- wait.c --- */
 
@@ -379,6 +403,7 @@ void sl_turn_tick(struct sl_stage *s);
  * @published:	in stage->sent, under @ticket; else in stage->queue
  * @owner:	endpoint id
  * @accept:	the sender was answered at acceptance
+ * @missed:	broadcast: somebody who owed the ACK was put out for being slow
  * @cmd:	to be completed, or NULL: nobody waits any more
  * @task:	who submitted @cmd; held while there is one
  * @waiter:	task of SLUICE_IOC_SEND, or NULL
@@ -390,6 +415,7 @@ struct sl_send {
 	u64			ticket;
 	u32			owner;
 	bool			accept;
+	bool			missed;
 	struct io_uring_cmd	*cmd;
 	struct task_struct	*task;
 	struct completion	*waiter;
@@ -405,6 +431,7 @@ void sl_queue_pump(struct sl_stage *s);
 void sl_queue_check(struct sl_stage *s);
 void sl_queue_dead(struct sl_stage *s, u64 ticket, int reason);
 void sl_queue_lost(struct sl_stage *s, u32 index);
+void sl_queue_missed(struct sl_stage *s, u32 index, u64 word);
 void sl_queue_close(struct sl_stage *s);
 
 /* --------------------------------------------------------------- reap.c --- */

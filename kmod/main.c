@@ -139,6 +139,8 @@ static int sl_ioctl_policy(void __user *arg)
 		mutex_lock(&s->lock);
 		if (s->gone)
 			err = -ESHUTDOWN;
+		else if (sl_is_broadcast(s) || p.policy == SLUICE_POLICY_BROADCAST)
+			err = -EINVAL;
 		else
 			sl_policy_set(s, p.policy);
 		mutex_unlock(&s->lock);

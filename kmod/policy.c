@@ -80,6 +80,10 @@ void sl_policy_tick(struct sl_stage *s)
 	if (!s->policy)
 		return;
 	sl_ring_find_tail(s);
+	if (sl_is_broadcast(s)) {
+		sl_broadcast_starts(s);
+		return;
+	}
 	if (ticket_diff(s->tail, s->hints->overdue, s->order) > 2 * (long long)s->nslots)
 		WRITE_ONCE(s->hints->overdue,
 			   ticket_add(s->tail, -2 * (long long)s->nslots, s->order));

@@ -112,7 +112,7 @@ void sl_queue_check(struct sl_stage *s)
 
 		if (lap_diff(slot_lap(w), ticket_lap(e->ticket, s->order)) <= 0)
 			continue;
-		sl_send_tell(e, (int)(e->ticket & INT_MAX));
+		sl_send_tell(e, e->missed ? -ETIMEDOUT : (int)(e->ticket & INT_MAX));
 		sl_send_free(s, e);
 	}
 }
@@ -147,6 +147,18 @@ void sl_queue_lost(struct sl_stage *s, u32 index)
 		sl_send_tell(e, -EBADMSG);
 		sl_send_free(s, e);
 	}
+}
+
+/** sl_queue_missed() - of a broadcast's @word somebody will not get to see the message */
+void sl_queue_missed(struct sl_stage *s, u32 index, u64 word)
+{
+	u64 ticket = ticket_of(slot_lap(word), index, s->order);
+	struct sl_send *e;
+
+	lockdep_assert_held(&s->lock);
+	list_for_each_entry(e, &s->sent, list)
+		if (e->ticket == ticket)
+			e->missed = true;
 }
 
 /** sl_queue_close() - the stage is gone */
@@ -297,6 +309,8 @@ static int sl_send_admit(struct sl_endpoint *ep, const struct sl_message *m, boo
 		return -ENOTCONN;
 	if (s->sole)
 		return -EBUSY;
+	if (sl_is_broadcast(s) && !s->recipients)
+		return -ENOTCONN;
 	if (sl_queue_full(s)) {
 		/* of some ACKs the kick may still be on its way */
 		sl_queue_check(s);

@@ -43,6 +43,8 @@ bool sl_reap_slot(struct sl_stage *s, u32 index, u64 word, bool charge)
 	lockdep_assert_held(&s->lock);
 	switch (slot_state(word)) {
 	case SLOT_WRITING:
+		if (sl_is_broadcast(s))
+			WRITE_ONCE(slot->target, 0);	/* nobody else writes it now */
 		if (slot_discard(&slot->word, slot_lap(word), slot_owner(word)) != SLOT_OK)
 			return false;
 		s->counts.discarded++;

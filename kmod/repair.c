@@ -265,6 +265,8 @@ static int sl_repair_locked(struct sl_repair *r)
 	err = sl_repair_queued(r) ?: sl_repair_find_tail(r) ?: sl_repair_slots(r);
 	if (err)
 		goto out;
+	if (sl_is_broadcast(s))
+		sl_broadcast_reset(s);
 	sl_repair_buffers(r);
 	sl_reap_buffers(s, 0, &freed);
 	s->tail = r->tail;

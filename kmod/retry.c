@@ -438,7 +438,10 @@ static void sl_tick_slot(struct sl_stage *s, u32 index, u64 w, struct sl_tick_st
 			return;
 		}
 		t->stuck |= before == w;
-		if (s->policy && t->now - sh->since >= s->ack_timeout_ns)
+		if (sl_is_broadcast(s))
+			t->changed |= sl_broadcast_tick(s, index, w,
+							t->now - sh->since >= s->ack_timeout_ns);
+		else if (s->policy && t->now - sh->since >= s->ack_timeout_ns)
 			t->changed |= sl_policy_overdue(s, ticket_of(slot_lap(w), index, s->order));
 		return;
 	case SLOT_CLAIMED:

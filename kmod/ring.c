@@ -173,7 +173,7 @@ static bool sl_buffer_send(struct sl_stage *s, const struct sl_message *m, u32 o
  * @ticket:	out; with -EAGAIN the one that found no room
  *
  * Wakes nobody. Return: 0, -EAGAIN (full), -ENOMEM, -EBADMSG (the buffer is not
- * what it should be), -EBUSY (a sole producer's ring, P19).
+ * what it should be), -EBUSY (a sole producer's ring, P19), -ENOTCONN (a broadcast to nobody).
  */
 int sl_ring_publish(struct sl_stage *s, struct sl_message *m, u32 buf_owner, u64 *ticket)
 {
@@ -183,6 +183,11 @@ int sl_ring_publish(struct sl_stage *s, struct sl_message *m, u32 buf_owner, u64
 	lockdep_assert_held(&s->lock);
 	if (s->sole)
 		return -EBUSY;
+	if (sl_is_broadcast(s)) {
+		if (!s->recipients)
+			return -ENOTCONN;	/* P23 */
+		m->target = s->recipients;
+	}
 	for (tries = 0; tries < 2 * s->nslots; tries++) {
 		u32 index = ticket_index(t, s->order);
 		u64 lap = ticket_lap(t, s->order);
@@ -229,7 +234,8 @@ reserved:
  * sl_ring_claim() - the next message for a reader without a mapping
  * @room:	bytes that it can take; a longer message stays, unclaimed
  *
- * Return: 0, -EMSGSIZE, -EAGAIN (nothing; ep->cursor and generation say what was seen).
+ * Return: 0, -EMSGSIZE, -ENOTCONN (put out of a broadcast), -EAGAIN (nothing; ep->cursor and
+ * generation say what was seen).
  */
 int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket, u64 *token)
 {
@@ -237,6 +243,8 @@ int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *
 	u32 tries, len;
 
 	lockdep_assert_held(&ep->read_lock);
+	if (sl_is_broadcast(s))
+		return sl_broadcast_next(s, ep, room, ticket, token);
 	smp_rmb();	/* the generation before the words (P7) */
 	if (generation != ep->generation) {
 		/* poll() looks at them without the lock */

@@ -24,6 +24,10 @@ static void sl_unclaim(struct sl_endpoint *ep, u64 ticket, u64 token)
 {
 	struct sl_stage *s = ep->stage;
 
+	if (ep->recipient) {
+		WRITE_ONCE(ep->cursor, ticket);
+		return;
+	}
 	mutex_lock(&s->lock);
 	if (sl_retry_claim(s, ticket_index(ticket, s->order), token, false, EMSGSIZE))
 		sl_generation(s);
@@ -39,7 +43,25 @@ static void sl_reject(struct sl_endpoint *ep, u64 ticket, u64 token)
 		.flags = SLUICE_NACK_DEAD,
 	};
 
-	sl_nack(ep, &n);
+	if (ep->recipient)
+		sl_broadcast_ack(ep, ticket, token);	/* nothing to read in it */
+	else
+		sl_nack(ep, &n);
+}
+
+/* (E): it may have timed out while a page was fetched */
+static bool sl_read_ack(struct sl_endpoint *ep, u64 ticket, u64 token, const struct sl_message *m)
+{
+	struct sl_stage *s = ep->stage;
+	struct sluice_slot *slot = sl_slot(s, ticket_index(ticket, s->order));
+
+	if (ep->recipient)
+		return slot_owes(&slot->word, &slot->target, token, ep->recipient) &&
+		       sl_broadcast_ack(ep, ticket, token);
+	if (!slot_holds(&slot->word, token) || slot_ack(&slot->word, token) != SLOT_OK)
+		return false;
+	sl_ring_acked(s, ticket, m);
+	return true;
 }
 
 /* One claimed message to user space. -EAGAIN: it was not to be had after all, try the next. */
@@ -47,7 +69,6 @@ static ssize_t sl_read_claimed(struct sl_endpoint *ep, u64 ticket, u64 token, ch
 			       size_t len)
 {
 	struct sl_stage *s = ep->stage;
-	struct sluice_slot *slot = sl_slot(s, ticket_index(ticket, s->order));
 	struct sl_message m;
 	ssize_t err;
 
@@ -60,11 +81,7 @@ static ssize_t sl_read_claimed(struct sl_endpoint *ep, u64 ticket, u64 token, ch
 		sl_unclaim(ep, ticket, token);
 		return err;
 	}
-	/* (E): it may have timed out while a page was fetched */
-	if (!slot_holds(&slot->word, token) || slot_ack(&slot->word, token) != SLOT_OK)
-		return -EAGAIN;
-	sl_ring_acked(s, ticket, &m);
-	return m.len;
+	return sl_read_ack(ep, ticket, token, &m) ? m.len : -EAGAIN;
 }
 
 /*
@@ -102,7 +119,7 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 		struct sluice_wait wait = { .what = SLUICE_WAIT_READY };
 
 		ret = sl_ring_claim(s, ep, len, &ticket, &token);
-		if (ret == -EMSGSIZE)
+		if (ret == -EMSGSIZE || ret == -ENOTCONN)
 			break;
 		if (!ret) {
 			ret = sl_read_claimed(ep, ticket, token, buf, len);

@@ -14,6 +14,13 @@
  *  CLAIMED      --retry (kernel only)-->    READY(t,a), or DEAD(t,a)
  *  DEAD(t)      --bury (kernel only)-->     FREE(t+N)
  *
+ * In a broadcast nobody claims; a mask beside the word says who has not acknowledged:
+ *
+ *  WRITING(t,p) --address: bits into the mask, then publish-->  READY(t)
+ *  READY(t)     --ack of one of several bits-->                 READY(t)
+ *  READY(t)     --ack of the last bit-->                        FREE(t+N)
+ *  READY(t)     --no bit of a living one (kernel only)-->       FREE(t+N)
+ *
  * Compiled into the module, the library and the model checker. It includes only
  * <slot_env.h>, which each of the three supplies: u64/u32/bool, sl_load(),
  * sl_load_acquire(), sl_store_release(), sl_cas() (full barrier, true when it
@@ -309,6 +316,85 @@ static inline enum slot_result slot_bury(u64 *word, u64 w)
 	if (slot_state(w) != SLOT_DEAD)
 		return SLOT_STALE;
 	return sl_cas(word, w, slot_free(slot_lap(w) + 1)) ? SLOT_OK : SLOT_STALE;
+}
+
+/* ------------------------------------------------------------ broadcast --- */
+
+/*
+ * The word stays READY until nobody owes an ACK. A bit is set by the producer before it publishes,
+ * or by the kernel when somebody joins; it is cleared by its consumer or, when that is gone, by the
+ * kernel, once; and it is no newcomer's before the old one's mapping is gone (P21). Who clears the
+ * last one frees the slot. Who dies between the two leaves READY with an empty mask, which the
+ * kernel frees (P22). So a mask belongs to the ticket in the word for as long as it is not empty.
+ */
+#define SLOT_MASK_TRIES	128u	/* each lost one is somebody else's ACK or arrival: 64 of each */
+
+static inline bool mask_set(u64 *mask, u64 bits)
+{
+	u32 tries;
+
+	for (tries = 0; tries < SLOT_MASK_TRIES; tries++) {
+		u64 owed = sl_load(mask);
+
+		if (sl_cas(mask, owed, owed | bits))
+			return true;
+	}
+	return false;
+}
+
+static inline bool mask_clear(u64 *mask, u64 bits)
+{
+	u32 tries;
+
+	for (tries = 0; tries < SLOT_MASK_TRIES; tries++) {
+		u64 owed = sl_load(mask);
+
+		if (!(owed & bits) || sl_cas(mask, owed, owed & ~bits))
+			return true;
+	}
+	return false;
+}
+
+/* (E) of a broadcast: is the message the one of @token, a READY word, and does @bit owe it? */
+static inline bool slot_owes(const u64 *word, const u64 *mask, u64 token, u64 bit)
+{
+	sl_fence_acquire();
+	if (!(sl_load(mask) & bit))
+		return false;
+	sl_fence_acquire();	/* the mask was this ticket's if the word still is */
+	return sl_load(word) == token;
+}
+
+/* Nobody owes anything any more: free it. */
+static inline enum slot_result slot_broadcast_free(u64 *word, u64 token)
+{
+	if (slot_state(token) != SLOT_READY)
+		return SLOT_STALE;
+	return sl_cas(word, token, slot_free(slot_lap(token) + 1)) ? SLOT_OK : SLOT_STALE;
+}
+
+/*
+ * (F) of a broadcast. *@last: the slot is free now, and its buffer is the caller's to free.
+ * SLOT_LOST only if somebody changes the mask for fun.
+ */
+static inline enum slot_result slot_broadcast_ack(u64 *word, u64 *mask, u64 token, u64 bit,
+						  bool *last)
+{
+	u32 tries;
+
+	*last = false;
+	for (tries = 0; tries < SLOT_MASK_TRIES; tries++) {
+		u64 owed = sl_load(mask);
+
+		if (!(owed & bit) || sl_load(word) != token)
+			return SLOT_STALE;
+		if (!sl_cas(mask, owed, owed & ~bit))
+			continue;
+		if (owed == bit)
+			*last = slot_broadcast_free(word, token) == SLOT_OK;
+		return SLOT_OK;
+	}
+	return SLOT_LOST;
 }
 
 /* ---------------------------------------------------------- buffer words --- */

@@ -66,6 +66,7 @@ static void sl_stage_free(struct sl_stage *s)
 		sl_stage_put(s->dead);
 	sl_user_put(s->user);
 	mutex_destroy(&s->lock);
+	kfree(s->starts);
 	kfree(s);
 }
 
@@ -191,6 +192,10 @@ static int sl_create_check(const struct sluice_create *c)
 		return -EINVAL;
 	if (c->dead_slots > SLUICE_MAX_BUFFERS)	/* each letter has one */
 		return -EINVAL;
+	/* what everybody gets nobody fails to deliver; the others have nobody to wait for */
+	if (c->policy == SLUICE_POLICY_BROADCAST ? c->dead_slots :
+						   c->flags & SLUICE_CREATE_SLOW_WAITS)
+		return -EINVAL;
 	/* the name of the dead-letter stage has to fit too */
 	if (c->dead_slots && n + sizeof(".dead") > SLUICE_NAME_MAX)
 		return -ENAMETOOLONG;
@@ -277,9 +282,14 @@ static struct sl_stage *sl_stage_alloc(const struct sluice_create *c)
 	s->user = sl_user_get(current_uid());
 	if (!s->user)
 		goto free;
+	if (sl_is_broadcast(s)) {
+		s->starts = kcalloc(SLUICE_MAX_RECIPIENTS, sizeof(*s->starts), GFP_KERNEL_ACCOUNT);
+		if (!s->starts)
+			goto free_user;
+	}
 	err = sl_stage_hints(s);
 	if (err)
-		goto free_user;
+		goto free_starts;
 	control = (s->slots_offset + (u64)s->nslots * sizeof(struct sluice_slot)) >> PAGE_SHIFT;
 	payload = ((u64)s->nbufs * s->bufsize) >> PAGE_SHIFT;
 	sl_region_init(&s->control, control, s);
@@ -308,6 +318,8 @@ static struct sl_stage *sl_stage_alloc(const struct sluice_create *c)
 free_hints:
 	sl_region_destroy(&s->control);
 	free_page((unsigned long)s->hints);
+free_starts:
+	kfree(s->starts);
 free_user:
 	sl_user_put(s->user);
 free:

@@ -56,6 +56,8 @@ DEFINE_EVENT(sluice_endpoint_class, sluice_death,
 	     TP_PROTO(const struct sl_stage *s, u32 id, u32 role), TP_ARGS(s, id, role));
 DEFINE_EVENT(sluice_endpoint_class, sluice_evict,
 	     TP_PROTO(const struct sl_stage *s, u32 id, u32 role), TP_ARGS(s, id, role));
+DEFINE_EVENT(sluice_endpoint_class, sluice_expel,
+	     TP_PROTO(const struct sl_stage *s, u32 id, u32 role), TP_ARGS(s, id, role));
 
 DECLARE_EVENT_CLASS(sluice_ticket_class,
 	TP_PROTO(const struct sl_stage *s, u64 ticket, u32 attempt, int reason),

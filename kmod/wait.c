@@ -340,6 +340,12 @@ void sl_kick(struct sl_stage *s, u32 what)
 	sl_count_racy(s, kicks, 1);
 	if (what & SLUICE_KICK_READY)
 		sl_wake(s, SLUICE_WAIT_READY, 0);
+	if (what & SLUICE_KICK_GONE && sl_is_broadcast(s)) {
+		mutex_lock(&s->lock);
+		if (sl_broadcast_prune(s))
+			what |= SLUICE_KICK_ROOM | SLUICE_KICK_ACKED;
+		mutex_unlock(&s->lock);
+	}
 	/* A message may be on its way from queue to sent: the lock, not two counters, tells. */
 	if (what & SLUICE_KICK_ACKED || (what & SLUICE_KICK_ROOM && READ_ONCE(s->nqueue))) {
 		mutex_lock(&s->lock);

@@ -208,7 +208,9 @@ int sluice_set_policy(const char *name, enum sluice_policy policy)
 	ret = control(O_RDWR, SLUICE_IOC_POLICY, &p);
 	switch (ret) {
 	case -EINVAL:
-		return __sluice_err(ret, "stage '%s': there is no policy %d", name, (int)policy);
+		return __sluice_err(ret, "stage '%s': there is no policy %d, or one of the two is "
+				    "broadcast, which is chosen at creation and for good", name,
+				    (int)policy);
 	case -EPERM:
 		return __sluice_err(ret, "stage '%s': only its owner and root may change its policy",
 				    name);

@@ -259,7 +259,7 @@ static void fill_arg(struct sluice_ep *ep, struct send_op *op, const struct outg
 	s->buf = out->buffer;
 	s->kind = out->kind;
 	s->msg_flags = out->flags;
-	s->target = ep->policy ? __sluice_choose(ep, out->stream) : 0;
+	s->target = __sluice_target(ep, out->stream);
 	if (out->buffer != SLUICE_NO_BUFFER) {
 		s->flags |= SLUICE_SEND_BUFFER;
 	} else if (out->len) {

@@ -39,8 +39,8 @@ static int nack(struct sluice_ep *ep, u64 ticket, u64 token, u32 reason, u32 del
  * The message of a slot that was just claimed. Any endpoint may have written nonsense into
  * it: every field is read once, and nothing outside the slot or the pool is ever pointed to.
  */
-static bool read_slot(struct sluice_ep *ep, const struct sluice_slot *slot, u64 token,
-		      struct sluice_msg *msg)
+bool __sluice_read_slot(struct sluice_ep *ep, const struct sluice_slot *slot, u64 token,
+			struct sluice_msg *msg)
 {
 	u32 len = __atomic_load_n(&slot->len, __ATOMIC_RELAXED);
 	u32 buf = __atomic_load_n(&slot->buf, __ATOMIC_RELAXED);
@@ -70,7 +70,7 @@ static bool read_slot(struct sluice_ep *ep, const struct sluice_slot *slot, u64 
 /* A slot was claimed at the cursor: true when there is a message in it. */
 static bool take(struct sluice_ep *ep, struct sluice_slot *slot, u64 token, struct sluice_msg *msg)
 {
-	bool good = read_slot(ep, slot, token, msg);
+	bool good = __sluice_read_slot(ep, slot, token, msg);
 	u64 ticket = ep->ticket;
 
 	ep->ticket = ticket_add(ticket, 1, ep->order);
@@ -133,10 +133,15 @@ static int walk(struct sluice_ep *ep, struct sluice_msg *msg)
 	return -EAGAIN;
 }
 
+static inline int next_message(struct sluice_ep *ep, struct sluice_msg *msg)
+{
+	return unlikely(ep->recipient) ? __sluice_broadcast_walk(ep, msg) : walk(ep, msg);
+}
+
 /* A stage that is being drained goes on until it is gone. */
 static int claim_try(struct sluice_ep *ep, void *msg)
 {
-	int ret = walk(ep, msg);
+	int ret = next_message(ep, msg);
 
 	if (unlikely(ret && hint(&ep->hints->closed) & SLUICE_CLOSED_GONE))
 		return -ESHUTDOWN;
@@ -158,6 +163,8 @@ static int claim_failed(struct sluice_ep *ep, int ret)
 		return __sluice_err_lazy(ret, ERROR_INTERRUPTED, ep);
 	case -ESHUTDOWN:
 		return __sluice_err_lazy(ret, ERROR_CLOSED, ep);
+	case -ENOTCONN:
+		return __sluice_err_lazy(ret, ERROR_EXPELLED, ep);
 	default:
 		return ret;
 	}
@@ -188,19 +195,27 @@ int sluice_claim_batch(struct sluice_ep *ep, struct sluice_msg *msgs, int n, int
 	if (ret)
 		return ret;
 	for (i = 1; i < n; i++)
-		if (walk(ep, &msgs[i]))
+		if (next_message(ep, &msgs[i]))
 			break;
 	return i;
 }
 
 bool sluice_holds(struct sluice_ep *ep, const struct sluice_msg *msg)
 {
+	if (unlikely(ep->recipient))
+		return __sluice_broadcast_holds(ep, msg);
 	return slot_holds(&slot_at(ep, msg->ticket)->word, msg->token);
 }
 
 /* The slot, then its buffer: SENT(t) with a slot newer than t is what the reaper frees (P17). */
 static bool ack_one(struct sluice_ep *ep, const struct sluice_msg *msg)
 {
+	if (unlikely(ep->recipient)) {
+		bool owed = __sluice_broadcast_ack(ep, msg);
+
+		count(owed ? &ep->count->acked : &ep->count->stale, 1);
+		return owed;
+	}
 	if (slot_ack(&slot_at(ep, msg->ticket)->word, msg->token) != SLOT_OK) {
 		count(&ep->count->stale, 1);
 		return false;
@@ -212,7 +227,7 @@ static bool ack_one(struct sluice_ep *ep, const struct sluice_msg *msg)
 }
 
 /* (C) after ACKs: does anybody sleep for room, does any sender want to be told? */
-static void look_after_ack(struct sluice_ep *ep, bool tell)
+void __sluice_look_after_ack(struct sluice_ep *ep, bool tell)
 {
 	u32 what = tell ? SLUICE_KICK_ACKED : 0;
 
@@ -227,7 +242,7 @@ int sluice_ack(struct sluice_ep *ep, const struct sluice_msg *msg)
 {
 	if (unlikely(!ack_one(ep, msg)))
 		return __sluice_err_lazy(-ESTALE, ERROR_STALE, ep);
-	look_after_ack(ep, msg->flags & SLUICE_MSG_TELL);
+	__sluice_look_after_ack(ep, msg->flags & SLUICE_MSG_TELL);
 	return 0;
 }
 
@@ -243,7 +258,7 @@ int sluice_ack_batch(struct sluice_ep *ep, const struct sluice_msg *msgs, int n)
 		acked++;
 	}
 	if (acked)
-		look_after_ack(ep, tell);
+		__sluice_look_after_ack(ep, tell);
 	if (acked < n)
 		__sluice_err_lazy(-ESTALE, ERROR_STALE, ep);
 	return acked;
@@ -261,12 +276,20 @@ static int fenced(struct sluice_ep *ep, const char *verb, int ret)
 	return 0;
 }
 
+static int no_retry(const struct sluice_ep *ep)
+{
+	return __sluice_err(-EOPNOTSUPP, "stage '%s': a broadcast gives nothing to somebody else; "
+			    "acknowledge it", ep->name);
+}
+
 int sluice_nack(struct sluice_ep *ep, const struct sluice_msg *msg, int reason,
 		unsigned int delay_ms, unsigned int flags)
 {
 	if (reason < 0)
 		return __sluice_err(-EINVAL, "stage '%s': the reason of a nack is a positive "
 				    "errno, not %d", ep->name, reason);
+	if (ep->recipient)
+		return no_retry(ep);
 	return fenced(ep, "nack", nack(ep, msg->ticket, msg->token, (u32)reason, delay_ms, flags));
 }
 
@@ -274,5 +297,7 @@ int sluice_renew(struct sluice_ep *ep, const struct sluice_msg *msg)
 {
 	struct sluice_nack n = { .ticket = msg->ticket, .token = msg->token };
 
+	if (ep->recipient)
+		return no_retry(ep);
 	return fenced(ep, "renew", ioctl(ep->fd, SLUICE_IOC_RENEW, &n) ? -errno : 0);
 }

@@ -60,6 +60,11 @@ static const char *lazy_text(enum lazy_error what)
 		return "the claim is no longer the caller's: it took longer than the "
 		       "ack timeout and was given to somebody else; sluice_renew() in time, "
 		       "or create it with a longer --ack-timeout";
+	case ERROR_EXPELLED:
+		return "this endpoint was put out: a broadcast had waited for its ACK for longer "
+		       "than the ack timeout, or the stage was repaired; detach and attach anew";
+	case ERROR_NOBODY:
+		return "a broadcast to nobody: no consumer is attached";
 	case ERROR_UNTYPED:
 		return "the message has no type: it does not begin with the header that "
 		       "sluice_tensor_begin() writes";

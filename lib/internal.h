@@ -5,6 +5,7 @@
  *	setup.c     contexts, attach, mapping, detach
  *	produce.c   reserve, publish, discard, send; payload buffers
  *	claim.c     claim, holds, ack, nack, renew
+ *	broadcast.c the same where everybody gets everything
  *	wait.c      spin, sleep, kicks: the same for every way to sleep
  *	uring.c     sleeping and commands by io_uring
  *	poll.c      sleeping by poll and ioctl, where io_uring is forbidden
@@ -87,6 +88,10 @@ enum { PARK_MAIN, PARK_BUFFER, PARK_CREDIT, PARKS };
  * @policy:	of the stage, with consumers to choose from; else SLUICE_POLICY_SHARED
  * @membership:	of the hints, when @policy and @choices were read
  * @choices:	the stage's consumers (policy.c), NULL if there never was a policy
+ * @recipient:	consumer of a broadcast: its bit in the masks, else 0
+ * @start:	of a broadcast: what is older is not for this consumer
+ * @early:	the cursor has not come to @start yet
+ * @addressed:	producer of a broadcast: bits in masks since the last look for who is gone
  * @reserved:	sole producer: between sluice_reserve() and sluice_publish()
  * @published_at: ticks of the last publish
  * @expect_ns:	how long waits take, on average; decides whether spinning pays
@@ -116,6 +121,10 @@ struct sluice_ep {
 	u32			policy;
 	u32			membership;
 	struct choices		*choices;
+	u64			recipient;
+	u64			start;
+	u64			addressed;
+	bool			early;
 	bool			sole;
 	bool			reserved;
 
@@ -224,6 +233,8 @@ enum lazy_error {
 	ERROR_INTERRUPTED,
 	ERROR_CLOSED,
 	ERROR_STALE,
+	ERROR_EXPELLED,
+	ERROR_NOBODY,
 	ERROR_UNTYPED,
 };
 
@@ -345,11 +356,25 @@ u64 __sluice_unfinished(const struct sluice_ep *ep, u64 *first, u64 tail);
 /* --------------------------------------------------------- admission.c --- */
 
 int __sluice_admit_at(struct sluice_admission *door, u64 now, u64 deadline_ns, u64 *retry_after_ns);
+/* ------------------------------------------------------------- claim.c --- */
+
+bool __sluice_read_slot(struct sluice_ep *ep, const struct sluice_slot *slot, u64 token,
+			struct sluice_msg *msg);
+void __sluice_look_after_ack(struct sluice_ep *ep, bool tell);
+
+/* --------------------------------------------------------- broadcast.c --- */
+
+int __sluice_broadcast_address(struct sluice_ep *ep, struct sluice_slot *slot);
+void __sluice_broadcast_look(struct sluice_ep *ep);
+int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg);
+bool __sluice_broadcast_holds(struct sluice_ep *ep, const struct sluice_msg *msg);
+bool __sluice_broadcast_ack(struct sluice_ep *ep, const struct sluice_msg *msg);
 
 /* ------------------------------------------------------------ policy.c --- */
 
 void __sluice_members_changed(struct sluice_ep *ep);
 u32 __sluice_choose(struct sluice_ep *ep, u64 stream);
+u32 __sluice_target(struct sluice_ep *ep, u64 stream);
 bool __sluice_mine(struct sluice_ep *ep, const struct sluice_slot *slot, u64 word);
 
 /* ------------------------------------------------------------ tensor.c --- */

@@ -28,6 +28,7 @@ static const char *const names[SLUICE_POLICY_COUNT] = {
 	[SLUICE_POLICY_LEAST_OUTSTANDING]	= "least-outstanding",
 	[SLUICE_POLICY_WEIGHTED]		= "weighted",
 	[SLUICE_POLICY_AFFINITY]		= "affinity",
+	[SLUICE_POLICY_BROADCAST]		= "broadcast",
 };
 
 const char *sluice_policy_name(unsigned int policy)
@@ -43,7 +44,7 @@ int sluice_policy_by_name(const char *name)
 		if (!strcmp(name, names[i]))
 			return i;
 	return __sluice_err(-EINVAL, "no policy is called '%s'; there are shared, round-robin, "
-			    "least-outstanding, weighted and affinity", name);
+			    "least-outstanding, weighted, affinity and broadcast", name);
 }
 
 /* ----------------------------------------------------------------- who --- */
@@ -102,6 +103,12 @@ void __sluice_members_changed(struct sluice_ep *ep)
 	struct sluice_member members[SLUICE_MAX_ENDPOINTS];
 	u32 tries, i, n, before, policy;
 
+	/* It never was and never will be anything else, and its members are in one word. */
+	if (hint(&ep->hints->policy) == SLUICE_POLICY_BROADCAST) {
+		ep->policy = SLUICE_POLICY_BROADCAST;
+		ep->membership = membership(ep);
+		return;
+	}
 	for (tries = 0; tries < COPY_TRIES; tries++) {
 		before = membership(ep);
 		if (before % 2)
@@ -163,6 +170,14 @@ u32 __sluice_choose(struct sluice_ep *ep, u64 stream)
 		c->moved_at = sluice_ticks();	/* it had nothing to do */
 	c->sent++;
 	return c->member.id;
+}
+
+/* The same where the kernel publishes it: in a broadcast it addresses the message, too. */
+u32 __sluice_target(struct sluice_ep *ep, u64 stream)
+{
+	if (!ep->policy || ep->policy == SLUICE_POLICY_BROADCAST)
+		return 0;
+	return __sluice_choose(ep, stream);
 }
 
 /* ------------------------------------------------------------------ walk --- */

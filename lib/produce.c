@@ -14,6 +14,9 @@ static int produce_failed(struct sluice_ep *ep, int ret, enum lazy_error full)
 		return __sluice_err_lazy(ret, ERROR_INTERRUPTED, ep);
 	case -ESHUTDOWN:
 		return __sluice_err_lazy(ret, ERROR_CLOSED, ep);
+	case -ENOTCONN:
+		return __sluice_err_lazy(ret, ep->policy == SLUICE_POLICY_BROADCAST ?
+					      ERROR_NOBODY : ERROR_EXPELLED, ep);
 	default:
 		return ret;
 	}
@@ -268,6 +271,25 @@ void __sluice_outgoing_drop(struct sluice_ep *ep, struct outgoing *out)
 		sluice_buffer_drop(ep, &buf);
 }
 
+/* Whom it is for. In a stage without a policy: anybody. */
+static int address(struct sluice_ep *ep, struct sluice_slot *slot, u64 lap, u64 stream)
+{
+	int ret = 0;
+
+	if (ep->policy != SLUICE_POLICY_BROADCAST) {
+		slot->target = __sluice_choose(ep, stream);
+		return 0;
+	}
+	ret = __sluice_broadcast_address(ep, slot);
+	if (ret) {
+		slot_discard(&slot->word, lap, ep->id);
+		fence_after_cas();
+		__sluice_look_ready(ep);
+		__sluice_look_room(ep);
+	}
+	return ret;
+}
+
 /*
  * Fill the slot of a ticket that is ours and publish it (A). The buffer goes with the ticket
  * first (P17): whoever frees the slot finds it so.
@@ -277,6 +299,14 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 	struct sluice_slot *slot = slot_at(ep, t);
 	u64 lap = ticket_lap(t, ep->order);
 
+	if (unlikely(ep->policy)) {
+		int ret = address(ep, slot, lap, out->stream);
+
+		if (ret)
+			return ret;
+	} else {
+		slot->target = 0;
+	}
 	if (out->buffer != SLUICE_NO_BUFFER &&
 	    buf_send(buffer_word(ep, out->buffer), ep->id, t) != SLOT_OK) {
 		if (!ep->sole)
@@ -286,7 +316,6 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 		return __sluice_err(-EINVAL, "stage '%s': buffer %u is not held by this endpoint",
 				    ep->name, out->buffer);
 	}
-	slot->target = unlikely(ep->policy) ? __sluice_choose(ep, out->stream) : 0;
 	slot->stream = out->stream;
 	slot->counter = out->counter;
 	slot->time = ep->published_at = sluice_ticks();
@@ -319,6 +348,8 @@ void __sluice_look_ready(struct sluice_ep *ep)
 {
 	if (unlikely(hint(&ep->hints->ready_sleepers)))
 		__sluice_kick(ep, SLUICE_KICK_READY);
+	if (unlikely(ep->addressed))
+		__sluice_broadcast_look(ep);
 }
 
 /* After a discard or a dropped buffer and (C): is there room for somebody now? */
@@ -420,7 +451,7 @@ static int post_queued(struct sluice_ep *ep, const struct outgoing *out)
 		.buf = out->buffer,
 		.kind = out->kind,
 		.msg_flags = out->flags,
-		.target = ep->policy ? __sluice_choose(ep, out->stream) : 0,
+		.target = __sluice_target(ep, out->stream),
 	};
 	int ret;
 
@@ -431,7 +462,7 @@ static int post_queued(struct sluice_ep *ep, const struct outgoing *out)
 	} while (ret < 0 && errno == EINTR);
 	if (ret < 0) {
 		ret = -errno;
-		if (ret == -EAGAIN || ret == -ESHUTDOWN)
+		if (ret == -EAGAIN || ret == -ESHUTDOWN || ret == -ENOTCONN)
 			return produce_failed(ep, ret, ERROR_QUEUE_FULL);
 		return __sluice_err(ret, "stage '%s': the kernel does not keep the message: %s",
 				    ep->name, strerror(-ret));
@@ -526,7 +557,7 @@ int sluice_publish(struct sluice_ep *ep, struct sluice_msg *msg)
 	look_at_members(ep);
 	ret = __sluice_publish_at(ep, &out, msg->ticket);
 	if (ret)
-		return ret;
+		return ret == -ENOTCONN ? produce_failed(ep, ret, ERROR_NOBODY) : ret;
 	fence_after_publish(ep);
 	__sluice_look_ready(ep);
 	return 0;
@@ -541,6 +572,8 @@ int sluice_discard(struct sluice_ep *ep, struct sluice_msg *msg)
 		ep->reserved = false;
 		return 0;
 	}
+	if (unlikely(ep->policy == SLUICE_POLICY_BROADCAST))
+		mask_clear(&slot->target, ~0ull);
 	if (slot_discard(&slot->word, ticket_lap(msg->ticket, ep->order), ep->id) != SLOT_OK)
 		return __sluice_err(-ESTALE,
 				    "stage '%s': the slot is not reserved by this endpoint",

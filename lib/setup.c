@@ -181,8 +181,9 @@ static int attach_failed(const char *stage, unsigned int flags)
 				    "stage '%s': it has a sole producer; see sluicectl show %s",
 				    stage, stage);
 	case EUSERS:
-		return __sluice_err(-err, "stage '%s': all %u endpoints are taken; see sluicectl "
-				    "show %s", stage, SLUICE_MAX_ENDPOINTS, stage);
+		return __sluice_err(-err, "stage '%s': all %u endpoints are taken (consumers of a "
+				    "broadcast: %u); see sluicectl show %s", stage,
+				    SLUICE_MAX_ENDPOINTS, SLUICE_MAX_RECIPIENTS, stage);
 	case EPERM:
 		return __sluice_err(-err,
 				    "stage '%s': only the kernel may send to a dead-letter stage",
@@ -312,6 +313,9 @@ static int open_and_attach(struct sluice_ep *ep, unsigned int flags)
 	if (ep->role == SLUICE_CONSUMER)
 		ep->ticket = ticket_add(ep->ticket, -(long long)ep->nslots, ep->order);
 	ep->high = ep->ticket;
+	ep->recipient = a.recipient;
+	ep->start = a.start;
+	ep->early = true;
 	ep->buffer_hint = ep->nbufs ? ep->nbufs - 1 : 0;
 	ep->generation = __atomic_load_n(&ep->hints->generation, __ATOMIC_ACQUIRE);
 	__sluice_members_changed(ep);

@@ -24,6 +24,7 @@
 #define SLUICE_MAX_BUFFERS	(1u << 16)
 #define SLUICE_MAX_BUFFER_SIZE	(1u << 30)
 #define SLUICE_MAX_ENDPOINTS	256
+#define SLUICE_MAX_RECIPIENTS	64	/* consumers of a broadcast stage */
 #define SLUICE_MAX_ATTEMPTS	254
 #define SLUICE_INLINE_MAX	76
 #define SLUICE_NO_BUFFER	0xffffffffu
@@ -34,13 +35,15 @@
 #define SLUICE_F_DEAD_LETTERS	(1ull << 2)
 #define SLUICE_F_SOLE_PRODUCER	(1ull << 3)
 #define SLUICE_F_POLICY		(1ull << 4)	/* others than SLUICE_POLICY_SHARED */
+#define SLUICE_F_BROADCAST	(1ull << 5)	/* SLUICE_POLICY_BROADCAST */
 #define SLUICE_F_ALL		(SLUICE_F_URING | SLUICE_F_CANCEL | SLUICE_F_DEAD_LETTERS | \
-				 SLUICE_F_SOLE_PRODUCER | SLUICE_F_POLICY)
+				 SLUICE_F_SOLE_PRODUCER | SLUICE_F_POLICY | SLUICE_F_BROADCAST)
 
 /**
  * struct sluice_slot - one message in the ring, a pair of cache lines
  * @word:	who owns the slot, see slot.h; the only word that decides
  * @target:	in a stage with a policy: id of the consumer that it is for, 0 = anybody
+ *		in a broadcast stage: bits of the consumers that have not acknowledged
  * @stream:	request or session the message belongs to
  * @counter:	position of the message in its stream
  * @time:	when it was published, in ticks of the publisher's cycle counter
@@ -134,7 +137,8 @@ struct sluice_hints {
 	__u32	producers;		/* attached */
 	__u32	pad5;
 	__u64	overdue;		/* up to this ticket nothing is kept for anybody */
-	__u64	pad6[5];
+	__u64	recipients;		/* broadcast: bits of the consumers that get what is sent */
+	__u64	pad6[4];
 	__u64	pad7[224];
 	struct sluice_member members[SLUICE_MAX_ENDPOINTS];	/* @consumers of them, by id */
 };
@@ -182,12 +186,14 @@ enum sluice_policy {
 	SLUICE_POLICY_LEAST_OUTSTANDING	= 2,	/* who has the fewest that are not acknowledged */
 	SLUICE_POLICY_WEIGHTED		= 3,	/* in proportion to the measured service rate */
 	SLUICE_POLICY_AFFINITY		= 4,	/* a stream stays with one consumer */
+	SLUICE_POLICY_BROADCAST		= 5,	/* everybody; from creation on, and for good */
 	SLUICE_POLICY_COUNT
 };
 
 /* struct sluice_create.flags */
 #define SLUICE_CREATE_DEAD_STOPS (1u << 0)	/* a full dead-letter stage stops the lane */
-#define SLUICE_CREATE_ALL	SLUICE_CREATE_DEAD_STOPS
+#define SLUICE_CREATE_SLOW_WAITS (1u << 1)	/* broadcast: wait for who is slow, for ever */
+#define SLUICE_CREATE_ALL	(SLUICE_CREATE_DEAD_STOPS | SLUICE_CREATE_SLOW_WAITS)
 
 /**
  * struct sluice_create - SLUICE_IOC_CREATE
@@ -198,7 +204,7 @@ enum sluice_policy {
  *		rate x longest claim (rule P14)
  * @nbufs:	payload buffers, 0..SLUICE_MAX_BUFFERS
  * @bufsize:	bytes of each, rounded up to whole pages; 0 if and only if @nbufs is
- * @policy:	enum sluice_policy
+ * @policy:	enum sluice_policy; a broadcast has no attempts and no dead letters
  * @max_attempts: charged failures before the message is dead, 1..254; 0 = 5
  * @ack_timeout_ms: a claim that does not move for so long is redelivered; 0 = 30000
  * @max_hold_ms: bound of one claim with all its renewals; 0 = 10 x ack_timeout
@@ -292,7 +298,8 @@ struct sluice_info {
 	__u64	kicks;
 	__u64	sends;			/* SEND commands accepted */
 	__u64	lies;			/* impossible values found in shared memory */
-	__u64	reserved[4];
+	__u64	expelled;		/* consumers of a broadcast put out for being slow */
+	__u64	reserved[3];
 };
 
 /** struct sluice_endpoint_info - SLUICE_IOC_ENDPOINT: one attached endpoint */
@@ -304,11 +311,12 @@ struct sluice_endpoint_info {
 	__u32	role;			/* enum sluice_role */
 	__u32	flags;			/* SLUICE_ATTACH_* */
 	__u32	pid;			/* who attached, in the caller's pid namespace */
-	__u32	held;			/* claims it owes an ACK for */
+	__u32	held;			/* messages it owes an ACK for */
 	__u32	parked;			/* it sleeps in the kernel */
 	char	comm[16];
 	struct sluice_counters counters;
-	__u64	reserved[2];
+	__u64	expelled;		/* 1: put out of the broadcast, to attach anew */
+	__u64	reserved;
 };
 
 /**
@@ -335,7 +343,7 @@ struct sluice_repair {
 
 /**
  * struct sluice_set_policy - SLUICE_IOC_POLICY: from now on, without a loss
- * @policy:	enum sluice_policy
+ * @policy:	enum sluice_policy; to or from a broadcast: -EINVAL
  */
 struct sluice_set_policy {
 	__u32	size;
@@ -371,7 +379,8 @@ enum sluice_role {
 
 /* struct sluice_attach.flags */
 #define SLUICE_ATTACH_SOLE	(1u << 0)	/* the only producer, or -EBUSY */
-#define SLUICE_ATTACH_ALL	SLUICE_ATTACH_SOLE
+#define SLUICE_ATTACH_OLDEST	(1u << 1)	/* broadcast: from the oldest one held */
+#define SLUICE_ATTACH_ALL	(SLUICE_ATTACH_SOLE | SLUICE_ATTACH_OLDEST)
 
 /**
  * struct sluice_attach - SLUICE_IOC_ATTACH
@@ -391,7 +400,8 @@ struct sluice_attach {
 	__u64	control_bytes;
 	__u64	payload_bytes;		/* 0: the stage has no buffers */
 	__u64	tail;			/* out: where a consumer's walk begins is tail - nslots */
-	__u64	reserved[2];
+	__u64	start;			/* out, broadcast: what is older is not for this consumer */
+	__u64	recipient;		/* out, broadcast: the consumer's bit in the masks */
 	/*
 	 * in: the stage that is meant, or empty. -ENOENT if this is another one: the
 	 * node of a destroyed stage may have got its number between look-up and open.
@@ -476,8 +486,9 @@ struct sluice_send_cmd {
 #define SLUICE_KICK_ROOM	(1u << 1)	/* after ack: somebody wants room */
 #define SLUICE_KICK_ACKED	(1u << 2)	/* after the ACK of messages with SLUICE_MSG_TELL */
 #define SLUICE_KICK_TURN	(1u << 3)	/* hints say it is my turn: I had it */
+#define SLUICE_KICK_GONE	(1u << 4)	/* broadcast: I addressed somebody who is gone */
 #define SLUICE_KICK_ALL		(SLUICE_KICK_READY | SLUICE_KICK_ROOM | \
-				 SLUICE_KICK_ACKED | SLUICE_KICK_TURN)
+				 SLUICE_KICK_ACKED | SLUICE_KICK_TURN | SLUICE_KICK_GONE)
 
 struct sluice_kick {
 	__u32	what;

@@ -43,8 +43,8 @@ TEST_F(stage, bad_fields)
 	EXPECT_REFUSED(-EINVAL, .abi_version = 1, .role = 0xffffffffu);
 	EXPECT_REFUSED(-EINVAL, .abi_version = 1, .role = 1, .flags = ~SLUICE_ATTACH_ALL);
 	EXPECT_REFUSED(-EINVAL, .abi_version = 1, .role = 2, .flags = SLUICE_ATTACH_SOLE);
-	EXPECT_REFUSED(-EINVAL, .abi_version = 1, .role = 1, .reserved = { 1 });
-	EXPECT_REFUSED(-EINVAL, .abi_version = 1, .role = 1, .reserved = { 0, 1ull << 63 });
+	EXPECT_REFUSED(-EINVAL, .abi_version = 1, .role = 1, .start = 1);
+	EXPECT_REFUSED(-EINVAL, .abi_version = 1, .role = 1, .recipient = 1ull << 63);
 	EXPECT_REFUSED(-EINVAL, .size = 4, .abi_version = 1, .role = 1);
 	EXPECT_EQ(-EFAULT, call(self->fd, SLUICE_IOC_ATTACH, NULL));
 }

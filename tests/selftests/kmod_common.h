@@ -218,7 +218,8 @@ static inline int attach_raw(int fd, u32 role, u32 flags, struct sluice_attach *
 	a->abi_version = SLUICE_ABI_VERSION;
 	a->role = role;
 	a->flags = flags;
-	memset(a->reserved, 0, sizeof(a->reserved));
+	a->start = 0;
+	a->recipient = 0;
 	memset(a->name, 0, sizeof(a->name));
 	return call(fd, SLUICE_IOC_ATTACH, a);
 }

@@ -75,6 +75,7 @@ static const struct field counter_fields[] = {
 	FIELD(nacks, "messages given back"),
 	FIELD(deaths, "endpoints that died"),
 	FIELD(evictions, "living endpoints put out"),
+	FIELD(expelled, "slow consumers put out of a broadcast"),
 	FIELD(dead_letters, "messages given up"),
 	FIELD(dead_dropped, "dead letters dropped for want of room"),
 	FIELD(wakes, "sleepers woken"),

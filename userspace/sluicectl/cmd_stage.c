@@ -15,7 +15,8 @@
 
 enum {
 	OPT_POLICY = 256, OPT_MAX_ATTEMPTS, OPT_ACK_TIMEOUT, OPT_MAX_HOLD, OPT_WRITE_TIMEOUT,
-	OPT_DEAD_LETTERS, OPT_DEAD_STOPS, OPT_QUEUE, OPT_OWNER, OPT_GROUP, OPT_MODE, OPT_CLASS,
+	OPT_DEAD_LETTERS, OPT_DEAD_STOPS, OPT_SLOW_WAITS, OPT_QUEUE, OPT_OWNER, OPT_GROUP, OPT_MODE,
+	OPT_CLASS,
 };
 
 static const struct argp_option create_options[] = {
@@ -23,7 +24,7 @@ static const struct argp_option create_options[] = {
 	{ "buffers", 'b', "N", 0, "Payload buffers (0: only messages of up to 76 bytes)", 0 },
 	{ "buffer-size", 's', "SIZE", 0, "Bytes of each buffer, such as 64K (64K)", 0 },
 	{ "policy", OPT_POLICY, "NAME", 0, "Who gets a message: shared (the default), "
-	  "round-robin, least-outstanding, weighted, affinity", 0 },
+	  "round-robin, least-outstanding, weighted, affinity, broadcast (everybody)", 0 },
 	{ "class", OPT_CLASS, "CLASS", 0, "The lane of a class of priority, which is the stage "
 	  "NAME.CLASS: slots and buffers of its own", 0 },
 	{ "max-attempts", OPT_MAX_ATTEMPTS, "N", 0, "Failures before a message is dead (5)", 0 },
@@ -36,6 +37,8 @@ static const struct argp_option create_options[] = {
 	  "Slots of the dead-letter stage NAME.dead, a power of two (0: none)", 0 },
 	{ "dead-stops", OPT_DEAD_STOPS, NULL, 0,
 	  "A full dead-letter stage stops the stage instead of dropping its oldest letter", 0 },
+	{ "slow-waits", OPT_SLOW_WAITS, NULL, 0,
+	  "A broadcast waits for a slow consumer instead of putting it out after the ack timeout", 0 },
 	{ "queue", OPT_QUEUE, "N", 0,
 	  "Messages that the kernel keeps while the ring is full (as many as slots)", 0 },
 	{ "owner", OPT_OWNER, "USER", 0, "Owner of the node (you)", 0 },
@@ -132,6 +135,9 @@ static error_t create_parser(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_DEAD_STOPS:
 		c->flags |= SLUICE_CREATE_DEAD_STOPS;
+		return 0;
+	case OPT_SLOW_WAITS:
+		c->flags |= SLUICE_CREATE_SLOW_WAITS;
 		return 0;
 	case OPT_QUEUE:
 		c->queue_max = ctl_option_number(state, "--queue", arg, UINT32_MAX);

@@ -14,6 +14,7 @@ const char *const ctl_policies[] = {
 	[SLUICE_POLICY_LEAST_OUTSTANDING]	= "least-outstanding",
 	[SLUICE_POLICY_WEIGHTED]		= "weighted",
 	[SLUICE_POLICY_AFFINITY]		= "affinity",
+	[SLUICE_POLICY_BROADCAST]		= "broadcast",
 	NULL
 };
 
@@ -106,6 +107,14 @@ int ctl_geometry_check(const struct sluice_create *create, char why[CTL_WHY_MAX]
 		snprintf(why, CTL_WHY_MAX, create->nbufs ?
 			 "buffers without a size: say how many bytes each has" :
 			 "a buffer size without buffers: say how many there are");
+		return -EINVAL;
+	}
+	if (create->policy == SLUICE_POLICY_BROADCAST && create->dead_slots) {
+		snprintf(why, CTL_WHY_MAX, "a broadcast has no dead letters: nobody fails for another");
+		return -EINVAL;
+	}
+	if (create->policy != SLUICE_POLICY_BROADCAST && create->flags & SLUICE_CREATE_SLOW_WAITS) {
+		snprintf(why, CTL_WHY_MAX, "only a broadcast has slow consumers to wait for");
 		return -EINVAL;
 	}
 	if (create->max_attempts > SLUICE_MAX_ATTEMPTS) {

@@ -43,7 +43,7 @@ enum key_type {
 	KEY_MODE,		/* uint32_t from an octal string */
 	KEY_USER,		/* uint32_t */
 	KEY_GROUP,		/* uint32_t */
-	KEY_DEAD_STOPS,		/* boolean: a flag of struct sluice_create */
+	KEY_FLAG,		/* boolean: the flag of struct sluice_create that is @max */
 	KEY_ACCEPTS,		/* char *, the declarations in one line */
 };
 
@@ -85,7 +85,8 @@ static const struct key stage_keys[] = {
 	{ "max_hold", KEY_MS, STAGE(create.max_hold_ms), 0, NULL },
 	{ "write_timeout", KEY_MS, STAGE(create.write_timeout_ms), 0, NULL },
 	{ "dead_letters", KEY_NUMBER, STAGE(create.dead_slots), UINT32_MAX, NULL },
-	{ "dead_stops", KEY_DEAD_STOPS, STAGE(create.flags), 0, NULL },
+	{ "dead_stops", KEY_FLAG, STAGE(create.flags), SLUICE_CREATE_DEAD_STOPS, NULL },
+	{ "slow_waits", KEY_FLAG, STAGE(create.flags), SLUICE_CREATE_SLOW_WAITS, NULL },
 	{ "queue", KEY_NUMBER, STAGE(create.queue_max), UINT32_MAX, NULL },
 	{ "owner", KEY_USER, STAGE(create.uid), 0, NULL },
 	{ "group", KEY_GROUP, STAGE(create.gid), 0, NULL },
@@ -192,13 +193,14 @@ static int set_environment(const struct loader *l, const struct toml_node *node,
 	return status;
 }
 
-static int set_dead_stops(const struct loader *l, const struct toml_node *node, uint32_t *flags)
+static int set_flag(const struct loader *l, const struct toml_node *node, uint32_t *flags,
+		    uint32_t flag)
 {
 	if (node->type != TOML_BOOLEAN)
 		return fail(l, node, "'%s': true or false is wanted, not %s", node->key,
 			    toml_type_name(node->type));
 	if (node->boolean)
-		*flags |= SLUICE_CREATE_DEAD_STOPS;
+		*flags |= flag;
 	return 0;
 }
 
@@ -360,7 +362,7 @@ static int set_scalar(const struct key *key, const char *text, void *at, char wh
 		return *(char **)at ? 0 : -ENOMEM;
 	case KEY_LIST:
 	case KEY_ENVIRONMENT:
-	case KEY_DEAD_STOPS:
+	case KEY_FLAG:
 	case KEY_ACCEPTS:
 		break;
 	}
@@ -378,8 +380,8 @@ static int set_value(const struct loader *l, const struct key *key, const struct
 		return set_list(l, node, at);
 	if (key->type == KEY_ENVIRONMENT)
 		return set_environment(l, node, at);
-	if (key->type == KEY_DEAD_STOPS)
-		return set_dead_stops(l, node, at);
+	if (key->type == KEY_FLAG)
+		return set_flag(l, node, at, key->max);
 	if (key->type == KEY_ACCEPTS)
 		return set_accepts(l, node, at);
 	status = text_of(l, node, &text);

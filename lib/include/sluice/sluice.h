@@ -90,7 +90,8 @@ const char *sluice_error(void);
  * @ctx:	whose thread will use it
  * @stage:	name, as in /dev/sluice/<name>
  * @role:	SLUICE_PRODUCER or SLUICE_CONSUMER
- * @flags:	SLUICE_ATTACH_*
+ * @flags:	SLUICE_ATTACH_SOLE: the only producer; SLUICE_ATTACH_OLDEST: a consumer of a
+ *		broadcast gets what is held already, too, and not only what is sent from now on
  * @ep:		out, freed by sluice_detach()
  *
  * Return: 0, -ENOENT (no such stage, or no module), -EACCES, -EBUSY (a sole

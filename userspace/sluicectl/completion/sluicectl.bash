@@ -34,7 +34,7 @@ _sluicectl() {
 	else
 		case $command,$prev in
 		model,--policy | model,-p) words='shared round-robin least-outstanding affinity' ;;
-		*,--policy) words=$policies ;;
+		*,--policy) words="$policies broadcast" ;;
 		recv,--format | recv,-f) words='raw line hex json' ;;
 		send,--type | send,-T)
 			words='text tokens:i32[?] image/png image/jpeg audio/wav audio/ogg'
