@@ -18,6 +18,7 @@
  *	backlog.c   what is under way in a ring, as the words say
  *	credit.c    how many messages of its own a producer may have under way
  *	admission.c whether the next one would be done in time
+ *	peek.c      messages that are looked at and left where they are
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *

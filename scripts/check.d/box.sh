@@ -17,6 +17,7 @@ suite_tools() {
 	uml_ready
 	tap tools inbox --kind uml -- tests/e2e/sluicectl_test.sh
 	tap tools-model tests/e2e/sluicectl_model_test.sh
+	tap examples inbox --kind uml -- tests/e2e/examples_test.sh
 }
 
 suite_pipeline() {
@@ -41,6 +42,13 @@ suite_kill() {
 	uml_ready
 	need model
 	tap kill inbox --kind uml -- python3 tests/e2e/kill_test.py \
+		--model "$(scripts/setup --print model)" --module "$(scripts/build-kmod --print uml)"
+}
+
+suite_errors() {
+	uml_ready
+	need model
+	tap errors inbox --kind uml -- python3 tests/e2e/errors_test.py \
 		--model "$(scripts/setup --print model)" --module "$(scripts/build-kmod --print uml)"
 }
 

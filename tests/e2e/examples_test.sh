@@ -59,6 +59,14 @@ test_image() {
 }
 
 
+test_letters() {
+	try sh -c "'$O/examples/letters' 2>&1"
+	check "letters: why messages died, and the letters stay" succeeds \
+		"dead +'not for us': stream 7, counter 2, attempt 1, Protocol wrong type"
+	check "letters: one that is too long" prints "sent +'too long for us': Argument list too long"
+	check "letters: they are still there" prints 'and 2 letters are still there'
+}
+
 test_priority() {
 	try "$O/examples/priority"
 	check "priority: a door with a time, after a flood that its credits bound" succeeds \
@@ -94,6 +102,7 @@ remove_module() {
 
 insert_module
 test_image
+test_letters
 test_priority
 if [ -n "$inserted" ]; then
 	try true

@@ -24,6 +24,7 @@ rm -rf "$work" && mkdir -p "$work/src"
 cat >"$work/src/program.c" <<'END'
 #include <stdio.h>
 #include <sluice/sluice.h>
+#include <sluice/peek.h>
 #include <sluice/tensor.h>
 
 int main(void)

@@ -58,16 +58,15 @@ def wait_until(condition, seconds=30.0, step=0.02):
 class Pipeline:
     """The module, four stages, four daemons. Use as a context."""
 
-    def __init__(self, model, module):
-        self.model, self.module = model, module
+    def __init__(self, model, module, file=ROOT / "userspace" / "pipelines" / f"{NAME}.toml"):
+        self.model, self.module, self.file = model, module, file
         self.inserted = False
 
     def __enter__(self):
         if not os.path.exists("/dev/sluice/control"):
             subprocess.run(["insmod", self.module], check=True)
             self.inserted = True
-        up = [SLUICECTL, "up", "--detach", "--set", f"model={self.model}",
-              ROOT / "userspace" / "pipelines" / f"{NAME}.toml"]
+        up = [SLUICECTL, "up", "--detach", "--set", f"model={self.model}", self.file]
         subprocess.run(up, check=True, stdout=sys.stderr)
         return self
 

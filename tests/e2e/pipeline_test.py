@@ -139,11 +139,11 @@ def test_bad_prompts(p, tap):
 
 def head(kind, history=0, **fields):
     """struct msg_head of message.h, with the sizes that belong to it unless others are given."""
-    values = {"magic": 0x45534c53, "version": 1, "kind": KIND[kind], "size": 0, "flags": 1,
+    values = {"magic": 0x45534c53, "version": 2, "kind": KIND[kind], "size": 0, "flags": 1,
               "seed": 0, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "max_tokens": 4,
               "n_ctx": 2048, "n_embd": 576, "n_prompt": min(history, 1), "n_tokens": history,
               "n_turns": 0, "n_stops": 0, "stop_bytes": 0, "data_bytes": 0, "error": 0, "stage": 0,
-              "n_hops": 0, "reserved": 0, "reply": b"reply.1.nobody", "hops": bytes(12 * 32)}
+              "n_hops": 0, "attempt": 0, "reply": b"reply.1.nobody", "hops": bytes(12 * 32)}
     data = fields.pop("data", b"")
     ids = fields.pop("ids", [28] * history)
     values["data_bytes"] = len(data)

@@ -124,7 +124,7 @@ test_help() {
 	check "--help lists the commands with an example" succeeds 'create .*Example:.*sluicectl up'
 	try sluicectl --version
 	check "--version tells release and ABI" succeeds '^sluicectl [0-9.]+, ABI version [0-9]+$'
-	for command in create destroy list show stats check send recv dead up down run chat model; do
+	for command in create destroy list show stats top check send recv dead up down run chat model; do
 		try sluicectl $command --help
 		check "$command --help has an example" succeeds "Usage: sluicectl $command.*Example:.*  .*sluicectl $command"
 	done
@@ -329,9 +329,9 @@ test_states() {
 	check "no consumer" is t.a .state 'no consumer'
 	check "the oldest message has an age below a minute" within 1 is t.a '.oldest_age_ns < 60000000000' true
 	try sluicectl check t.a
-	check "check tells it by its status" fails 1 "t.a.*no consumer, 1 messages wait"
+	check "check tells it by its status" fails 2 "t.a.*broken: no consumer, 1 messages wait"
 	try sluicectl check t.a t.nope
-	check "check of an unknown stage" fails 4 "t.nope.*no such stage"
+	check "check of an unknown stage" fails 3 "t.nope.*no such stage"
 	sluicectl recv t.a >/dev/null
 	sluicectl create t.count --slots 64
 	sluicectl send t.count abc
@@ -346,6 +346,70 @@ test_states() {
 	check "stats --watch shows rates" succeeds 'PER SECOND'
 	try sluicectl stats
 	check "stats of nothing" usage "name the stages, or say --all"
+}
+
+# What top and check say of a stage whose consumer is stopped, and of one with none.
+test_watching() {
+	local pid
+	sluicectl create t.watch --slots 64 --dead-letters 64 --max-attempts 1
+	try sluicectl check t.watch --json
+	check "check of a stage that is well" json '.level == "healthy" and .stages["t.watch"].level == "healthy"'
+	try sluicectl check --wrong
+	check "check: a wrong command line is 'cannot tell'" [ "$status" -eq 3 ]
+	sluicectl recv t.watch --count 0 >/dev/null &
+	pid=$!
+	within 5 is t.watch '.endpoints[0].parked' true
+	try sluicectl top t.watch --once --interval 100ms
+	check "top shows the stage" succeeds 't.watch +live +healthy +- +0.0 +0 +- +0 +0 +0 +1\+0'
+	check "and its consumer, asleep" succeeds "t.watch +consumer +$pid +sluicectl +asleep"
+	try sluicectl top t.watch --once --interval 50ms --json
+	check "top --json" json ".stages[0] | .name == \"t.watch\" and .state == \"live\" and .health == \"healthy\" and
+		.backlog == 0 and (.endpoints | length) == 1 and .endpoints[0].pid == $pid and .endpoints[0].parked"
+	try sluicectl top --rounds 3 --interval 20ms --stages t.watch
+	check "--rounds prints as many tables on a dumb terminal" [ "$(grep -c '^STAGE' "$work/out")" -eq 3 ]
+	for i in $(seq 20); do sluicectl send t.watch "$i"; sleep 0.02; done &
+	try sluicectl top t.watch --once --interval 300ms --json
+	check "and a rate while messages pass" json '.stages[0] | .rate > 1 and .endpoints[0].rate >= 0'
+	wait $!
+	kill -STOP $pid
+	sluicectl send t.watch held
+	sluicectl check --quiet t.watch		# from the first look on it has an age
+	sleep 0.1
+	try sluicectl check t.watch --age 1ms
+	check "an old message is 'degraded'" fails 1 'degraded: the oldest message is .* old'
+	kill -CONT $pid
+	check "and is well again when it goes on" within 5 sluicectl check --quiet t.watch
+	kill $pid
+	wait $pid 2>/dev/null
+	sluicectl send t.watch a b
+	sluicectl send t.watch c
+	try sluicectl top t.watch --once --interval 10ms --json
+	check "no consumer: top" json '.stages[0] | .state == "no consumer" and .health == "broken" and .backlog == 2'
+	try sluicectl check t.watch --json
+	check "no consumer: check" [ "$status" -eq 2 ]
+	check "with the facts in JSON" [ "$(jq -r '.stages["t.watch"] | .level, .state, .ready, .consumers' "$work/out" | tr '\n' ' ')" = "broken no consumer 2 0 " ]
+	sluicectl recv t.watch --count 2 --nack >/dev/null 2>&1
+	within 5 is t.watch .ready 0
+	try sluicectl check t.watch
+	check "dead letters are 'degraded'" fails 1 "dead letters: 'sluicectl dead list t.watch'"
+	try sluicectl check t.watch --dead 5
+	check "as many as are allowed are not" [ "$status" -eq 0 ]
+	check "nobody was attached to by all that" is t.watch .producers 0
+	sluicectl destroy t.watch
+	sluicectl create t.stuck --slots 64 --ack-timeout 200ms
+	sluicectl recv t.stuck --count 0 >/dev/null &
+	pid=$!
+	within 5 is t.stuck '.endpoints[0].parked' true
+	kill -STOP $pid
+	sluicectl send t.stuck held
+	check "a message that nobody takes" within 5 is t.stuck .state stalled
+	try sluicectl check t.stuck
+	check "a stopped consumer is 'broken': stalled" fails 2 "t.stuck.*broken: stalled"
+	try sluicectl top t.stuck --once --interval 10ms
+	check "top says it, too" succeeds 't.stuck +stalled +broken'
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+	sluicectl destroy --force t.stuck
 }
 
 test_interrupt() {
@@ -785,6 +849,7 @@ test_types
 test_example
 test_acknowledge
 test_states
+test_watching
 test_interrupt
 test_dead_letters
 test_destroy

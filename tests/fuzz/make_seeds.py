@@ -154,7 +154,7 @@ def head(kind, n_tokens, n_turns, stops, data, n_hops=0, error=0, flags=0, n_emb
     fixed = 24 + 8 + 4 * 14 + 64
     size = align(align(align(fixed + len(hops)) + 4 * n_tokens) + len(stops)) + len(data)
     n_prompt = max(0, n_tokens - 1) if kind not in (2, 3) else n_tokens
-    body = struct.pack("<IHHIIQff", 0x45534c53, 1, kind, size, flags, 7, 0.8, 0.9)
+    body = struct.pack("<IHHIIQff", 0x45534c53, 2, kind, size, flags, 7, 0.8, 0.9)
     body += struct.pack("<14I", 40, 16, 64, n_embd, n_prompt, n_tokens, n_turns,
                         stops.count(b"\0"), len(stops), len(data), error, 2, n_hops, 0)
     body = (body + b"reply.1".ljust(64, b"\0") + hops).ljust(align(fixed + len(hops)), b"\0")
@@ -173,8 +173,8 @@ def message_seeds():
     yield "prefill", message(2, 3, head(2, 3, 0, b"x\0", bytes(48), n_hops=1))
     yield "step", message(4, 3, head(4, 3, 0, b"", bytes(16), n_hops=2))
     yield "token", message(6, 3, head(6, 3, 0, b"", b"", n_hops=3))
-    yield "error", message(10, 0, head(10, 0, 0, b"", b"no memory", error=12))
-    reply = struct.pack("<IHHIiIIIIIIII", 0x45534c53, 1, 11, 0, 5, 0, 0, 3, 2, 1, 2, 2, 1)
+    yield "error", message(10, 0, head(10, 0, 0, b"", b"decoder\0no memory", error=12))
+    reply = struct.pack("<IHHIiIIIIIIIIII", 0x45534c53, 2, 11, 0, 5, 0, 0, 3, 2, 1, 2, 2, 1, 0, 0)
     reply += b"".join(hop(i % 4) for i in range(1)).ljust(12 * 32, b"\0") + b"hi\0\0" + bytes(8)
     yield "reply", message(11, 0, reply, 0x80)
 

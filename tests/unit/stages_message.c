@@ -143,7 +143,7 @@ static void test_one_wrong_thing_is_refused(void **state)
 	SPOIL(h->kind = MSG_KV);
 	SPOIL(h->size--);
 	SPOIL(h->flags |= 1u << 31);
-	SPOIL(h->reserved = 1);
+	SPOIL(h->attempt = 1);
 	SPOIL(h->temperature = -1);
 	SPOIL(h->temperature = NAN);
 	SPOIL(h->temperature = INFINITY);

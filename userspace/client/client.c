@@ -406,6 +406,22 @@ static void make_printable(char *text, size_t len)
 	}
 }
 
+/* Name, NUL, line; what has no NUL is a line. */
+static void read_failure(struct event *e, const struct msg_reply *r)
+{
+	size_t name = strnlen(e->payload, r->text_bytes);
+
+	e->ev.error_attempt = r->attempt;
+	e->ev.error_name = "";
+	if (name < r->text_bytes) {
+		make_printable(e->payload, name);
+		e->ev.error_name = e->payload;
+		e->ev.text += name + 1;
+		e->ev.text_len -= name + 1;
+	}
+	make_printable(e->payload + (e->ev.text - e->payload), e->ev.text_len);
+}
+
 static struct event *copy_event(const struct sluice_msg *m, uint64_t claimed)
 {
 	struct client_event *ev;
@@ -426,6 +442,7 @@ static struct event *copy_event(const struct sluice_msg *m, uint64_t claimed)
 		.stream = m->stream, .index = m->counter, .token = r.token,
 		.text = e->payload, .text_len = r.text_bytes,
 		.reason = (enum msg_reason)r.reason, .error = -(int)r.error,
+		.error_name = "",
 		.error_stage = (enum msg_stage)r.stage,
 		.n_prompt = r.n_prompt, .n_generated = r.n_generated, .n_hops = r.n_hops + 1,
 	};
@@ -437,7 +454,7 @@ static struct event *copy_event(const struct sluice_msg *m, uint64_t claimed)
 		ev->prompt_ids = (const int32_t *)to;
 	}
 	if (ev->type == CLIENT_ERROR)
-		make_printable(e->payload, r.text_bytes);
+		read_failure(e, &r);
 	memcpy(ev->hops, r.hops, sizeof(ev->hops));
 	ev->hops[r.n_hops] = (struct msg_hop){
 		.published = m->time, .claimed = claimed, .done = sluice_ticks(),
@@ -461,6 +478,8 @@ static void give_up(struct event *e)
 	e->ev.type = CLIENT_ERROR;
 	e->ev.error = -EPROTO;
 	e->ev.error_stage = MSG_CLIENT;
+	e->ev.error_name = "";
+	e->ev.error_attempt = 0;
 	e->ev.token = -1;
 	e->ev.text = text;
 	e->ev.text_len = sizeof(text) - 1;

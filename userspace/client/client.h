@@ -87,7 +87,7 @@ struct client_request {
 enum client_event_type {
 	CLIENT_TEXT	= 1,	/* one more token */
 	CLIENT_END	= 2,	/* over; may carry the last token and its text */
-	CLIENT_ERROR	= 3,	/* over; error, error_stage, text say why */
+	CLIENT_ERROR	= 3,	/* over; text and the members error* say why */
 };
 
 /**
@@ -96,6 +96,10 @@ enum client_event_type {
  * @token:	its id, -1 if the event brings none
  * @text:	what it adds, valid UTF-8, not NUL terminated, maybe empty; ERROR: the message
  * @prompt_ids:	with index 0: the prompt as the model sees it; else NULL. @n_prompt always counts
+ * @error:	negative errno
+ * @error_stage: which of the pipeline's stages failed, MSG_CLIENT if none of them
+ * @error_name:	as its ring is called; "" if it does not say
+ * @error_attempt: how often the message had been claimed, 0 if it is not known
  * @hops:	the token's way here; the last one is MSG_CLIENT
  */
 struct client_event {
@@ -106,8 +110,10 @@ struct client_event {
 	const char	*text;
 	size_t		text_len;
 	enum msg_reason	reason;
-	int		error;		/* negative errno */
+	int		error;
 	enum msg_stage	error_stage;
+	const char	*error_name;
+	uint32_t	error_attempt;
 	uint32_t	n_prompt;
 	uint32_t	n_generated;
 	const int32_t	*prompt_ids;

@@ -17,6 +17,7 @@ static const struct {
 	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },
 	{ "priority", perf_priority_main, "a class of messages under a flood of another" },
 	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
+	{ "failover", perf_failover_main, "a replica dies under load: how long its streams pause" },
 	{ "pipeline", perf_pipeline_main, "real stages against what sluicectl model predicts" },
 };
 
@@ -34,6 +35,7 @@ static void usage(FILE *f)
 	      "          sluice-perf model --model model.gguf --tokens 64\n"
 	      "          sluice-perf idle --endpoints 100 --seconds 10\n"
 	      "          sluice-perf recovery --rounds 500\n"
+	      "          sluice-perf failover --streams 6 --rounds 20\n"
 	      "          sluice-perf pipeline --times 60ms,90ms,120ms --messages 20\n", f);
 }
 

@@ -21,6 +21,7 @@ int perf_latency_main(int argc, char **argv);
 int perf_model_main(int argc, char **argv);
 int perf_idle_main(int argc, char **argv);
 int perf_recovery_main(int argc, char **argv);
+int perf_failover_main(int argc, char **argv);
 int perf_balance_main(int argc, char **argv);
 int perf_pipeline_main(int argc, char **argv);
 int perf_priority_main(int argc, char **argv);

@@ -204,11 +204,30 @@ static int next_event(struct ask *ask, struct client_event *ev, bool *told)
 	}
 }
 
-static int failed(const struct client_event *ev)
+/* One line for people; the same in parts for --json. */
+static int failed(struct ask *ask, const struct client_event *ev)
 {
-	ctl_error("stage '%s': %.*s", msg_stage_name(ev->error_stage), (int)ev->text_len,
-		  ev->text ?: "");
-	return CTL_FAILED;
+	struct ask_failure *f = &ask->failure;
+	const char *name = strerrorname_np(-ev->error);
+
+	f->error = -ev->error;
+	f->attempt = ev->error_attempt;
+	snprintf(f->stage, sizeof(f->stage), "%s",
+		 ev->error_name[0] ? ev->error_name : msg_stage_name(ev->error_stage));
+	snprintf(f->reason, sizeof(f->reason), "%.*s", (int)ev->text_len, ev->text ?: "");
+	ctl_error("stage '%s': %s (%s%s%.0u)", f->stage, f->reason, name ?: "unknown error",
+		  f->attempt ? ", attempt " : "", f->attempt);
+	return f->error == EBUSY || f->error == EHOSTDOWN ? CTL_BUSY : CTL_FAILED;
+}
+
+/* No stage could say it: the pipeline is gone, or silent. */
+static void nobody_said(struct ask *ask, const char *stage, int error, const char *reason)
+{
+	struct ask_failure *f = &ask->failure;
+
+	*f = (struct ask_failure){ .error = error };
+	snprintf(f->stage, sizeof(f->stage), "%s", stage ?: "");
+	snprintf(f->reason, sizeof(f->reason), "%s", reason);
 }
 
 /* After Ctrl-C: stop the stream and drop what still comes of it. */
@@ -240,13 +259,17 @@ static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event
 			return CTL_INTERRUPTED;
 		}
 		if (err == -ETIMEDOUT) {
+			nobody_said(ask, client_stalled(ask->client), ETIMEDOUT,
+				    "no token came in time");
 			client_cancel(ask->client, stream);
 			return CTL_TIMEOUT;
 		}
+		if (err == -ESHUTDOWN)
+			nobody_said(ask, client_stalled(ask->client), ESHUTDOWN, client_error());
 		if (err)
 			return client_failed(err);
 		if (ev.type == CLIENT_ERROR)
-			return failed(&ev);
+			return failed(ask, &ev);
 		if (!on_event(&ev, data)) {
 			if (ev.type != CLIENT_END)
 				cancel(ask, stream);
@@ -262,6 +285,7 @@ int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data)
 	uint64_t stream;
 	int err, status;
 
+	ask->failure = (struct ask_failure){ .error = 0 };
 	r->stops = ask->stops;
 	/* 63 bits, so that every JSON reader can give it back. */
 	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) == sizeof(r->seed))

@@ -9,11 +9,26 @@
 #include "../client/client.h"
 
 /**
+ * struct ask_failure - why a stage gave an answer up
+ * @stage:	as its ring is called
+ * @attempt:	how often the message had been claimed, 0 if it is not known
+ * @error:	positive errno, 0: nothing failed
+ * @reason:	one line
+ */
+struct ask_failure {
+	char		stage[SLUICE_NAME_MAX];
+	uint32_t	attempt;
+	int		error;
+	char		reason[512];
+};
+
+/**
  * struct ask - a pipeline and how it is asked
  * @request:	sampling and limits; text or turns come from the caller
  * @pipeline:	name of --pipeline, NULL: stages with the usual names
  * @timeout_ns:	longest time without a token
  * @seeded:	--seed was given; else each request gets a seed of its own
+ * @failure:	out: of the last ask_answer()
  */
 struct ask {
 	struct client_request	request;
@@ -21,6 +36,7 @@ struct ask {
 	const char		*pipeline;
 	int64_t			timeout_ns;
 	bool			seeded;
+	struct ask_failure	failure;
 	struct client		*client;
 };
 
@@ -68,8 +84,8 @@ typedef bool ask_event_fn(const struct client_event *ev, void *data);
  * ask_answer() - send the request and hand out its events
  *
  * Return: CTL_OK, CTL_INTERRUPTED after a SIGINT (the stream was cancelled, its end was waited
- * for), CTL_FAILED when @on_event said so (cancelled, too), CTL_TIMEOUT or another exit status
- * after the error was printed.
+ * for), CTL_FAILED when @on_event said so (cancelled, too), CTL_BUSY or CTL_FAILED when a stage gave
+ * it up (@ask->failure), CTL_TIMEOUT or another exit status after the error was printed.
  */
 int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data);
 

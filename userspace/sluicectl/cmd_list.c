@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* cmd_list.c - list, show, stats and check */
+/* cmd_list.c - list, show and stats */
 
 #include <errno.h>
 #include <grp.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "health.h"
 #include "sluicectl.h"
 #include "state.h"
 
@@ -116,7 +117,7 @@ static struct json_object *info_json(const struct sluice_info *info)
 	snprintf(mode, sizeof(mode), "%04o", info->mode & 07777);
 	json_object_object_add(object, "name", json_object_new_string(info->name));
 	json_object_object_add(object, "state",
-			       json_object_new_string(ctl_health_name(info->health)));
+			       json_object_new_string(health_state_name(info)));
 	json_object_object_add(object, "policy",
 			       json_object_new_string(ctl_policy_name(info->policy)));
 	json_object_object_add(object, "mode", json_object_new_string(mode));
@@ -193,7 +194,7 @@ static void list_row(struct libscols_table *table, const struct sluice_info *inf
 	char who[CTL_TEXT_MAX], oldest[CTL_TEXT_MAX], bytes[CTL_TEXT_MAX], dead[CTL_TEXT_MAX];
 
 	snprintf(who, sizeof(who), "%u/%u", info->producers, info->consumers);
-	ctl_table_row(table, info->name, ctl_health_name(info->health),
+	ctl_table_row(table, info->name, health_state_name(info),
 		      ctl_format_count(slots, info->nslots), ctl_format_count(ready, info->ready),
 		      ctl_format_count(claimed, info->claimed),
 		      ctl_format_count(queued, info->queued),
@@ -306,7 +307,7 @@ static void show_geometry(const struct sluice_info *info)
 	const struct passwd *user = getpwuid(info->uid);
 	const struct group *group = getgrgid(info->gid);
 
-	printf("stage     %s: %s\n", info->name, ctl_health_name(info->health));
+	printf("stage     %s: %s\n", info->name, health_state_name(info));
 	printf("node      /dev/sluice/%s %04o", info->name, info->mode & 07777);
 	user ? printf(" %s", user->pw_name) : printf(" %u", info->uid);
 	group ? printf(":%s\n", group->gr_name) : printf(":%u\n", info->gid);
@@ -328,6 +329,33 @@ static void show_geometry(const struct sluice_info *info)
 	printf("attached  %u producers%s, %u consumers; asleep: %u for messages, %u for room\n",
 	       info->producers, info->sole ? " (exclusive)" : "", info->consumers,
 	       info->ready_sleepers, info->room_sleepers);
+}
+
+static struct json_object *breaker_json(const struct health *h)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "state", json_object_new_string(health_breaker_name(h)));
+	json_object_object_add(object, "daemons", json_object_new_uint64(h->daemons));
+	json_object_object_add(object, "shut", json_object_new_uint64(h->shut));
+	json_object_object_add(object, "trips", json_object_new_uint64(h->trips));
+	json_object_object_add(object, "retry_ns", json_object_new_uint64(h->retry_ns));
+	return object;
+}
+
+static void show_breaker(const struct health *h)
+{
+	char wait[CTL_TEXT_MAX];
+
+	if (!h->daemons)
+		return;
+	printf("breaker   %s", health_breaker_name(h));
+	if (h->shut)
+		printf(": %u of %u daemons shut off, tried again in %s", h->shut, h->daemons,
+		       ctl_format_ns(wait, h->retry_ns));
+	if (h->trips)
+		printf("; opened %llu times", (unsigned long long)h->trips);
+	putchar('\n');
 }
 
 struct show_args {
@@ -366,6 +394,7 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 	struct json_object *object, *array;
 	struct libscols_table *table;
 	struct sluice_info info = { 0 };
+	struct health health;
 	char *accepts;
 	int err, status = ctl_parse(cmd, list_options, show_parser, argc, argv, &args);
 
@@ -374,11 +403,14 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 	err = sluice_info(args.name, &info);
 	if (err)
 		return ctl_library_error(err);
+	health.info = info;
+	health_look(&health);
 	accepts = state_accepts(args.name);
 	if (args.json) {
 		object = info_json(&info);
 		if (accepts)
 			json_object_object_add(object, "accepts", json_object_new_string(accepts));
+		json_object_object_add(object, "breaker", breaker_json(&health));
 		array = json_object_new_array();
 		err = each_endpoint(args.name, array, NULL);
 		json_object_object_add(object, "endpoints", array);
@@ -387,6 +419,7 @@ int cmd_show(const struct ctl_command *cmd, int argc, char **argv)
 		show_geometry(&info);
 		if (accepts)
 			printf("accepts   %s\n", accepts);
+		show_breaker(&health);
 		table = ctl_table(columns);
 		err = each_endpoint(args.name, NULL, table);
 		if (info.producers + info.consumers)
@@ -488,7 +521,7 @@ static void print_counters(const struct sluice_info *info, const struct sluice_i
 			 (double)(int64_t)(now - field_value(before, field)) / seconds);
 		ctl_table_row(table, field->name, value, rate, field->meaning);
 	}
-	printf("%s: %s\n", info->name, ctl_health_name(info->health));
+	printf("%s: %s\n", info->name, health_state_name(info));
 	ctl_table_print(table);
 }
 
@@ -538,59 +571,5 @@ int cmd_stats(const struct ctl_command *cmd, int argc, char **argv)
 	}
 	free(infos);
 	free(before);
-	return status;
-}
-
-/* ------------------------------------------------------------------ check --- */
-
-static error_t check_parser(int key, char *arg, struct argp_state *state)
-{
-	struct list_args *args = state->input;
-
-	switch (key) {
-	case 'j':
-		args->json = true;
-		return 0;
-	case ARGP_KEY_ARGS:
-		args->first = state->next;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-int cmd_check(const struct ctl_command *cmd, int argc, char **argv)
-{
-	struct list_args args = { 0 };
-	struct json_object *object;
-	struct sluice_info *infos;
-	int n, status = ctl_parse(cmd, list_options, check_parser, argc, argv, &args);
-
-	if (status)
-		return status;
-	n = args.first ? named_stages(args.first, argc, argv, &infos) : all_stages(&infos);
-	if (n < 0) {
-		free(infos);
-		return ctl_library_error(n);
-	}
-	object = json_object_new_object();
-	for (int i = 0; i < n; i++) {
-		const char *state = ctl_health_name(infos[i].health);
-
-		/* A dead-letter stage has no consumer by nature: its letters wait for people. */
-		if (infos[i].health == SLUICE_STALLED || (infos[i].health == SLUICE_NO_CONSUMER &&
-							  !strstr(infos[i].name, ".dead"))) {
-			ctl_error("stage '%s': %s, %u messages wait; 'sluicectl show %s' tells "
-				  "more",
-				  infos[i].name, state, infos[i].ready, infos[i].name);
-			status = CTL_FAILED;
-		}
-		json_object_object_add(object, infos[i].name, json_object_new_string(state));
-	}
-	if (args.json)
-		ctl_print_json(object);
-	else
-		json_object_put(object);
-	free(infos);
 	return status;
 }

@@ -38,7 +38,7 @@ static const struct argp_option run_options[] = {
 	  "Afterwards print where the time went, hop by hop, on stderr", 0 },
 	ASK_OPTIONS,
 	{ "json", 'j', NULL, 0,
-	  "Print one object at the end: prompt ids, token ids, text, finish reason, timings", 0 },
+	  "Print one object at the end: prompt ids, token ids, text, finish reason, error, timings", 0 },
 	{ 0 }
 };
 
@@ -159,6 +159,19 @@ static struct json_object *hops_json(const struct client_stats *timing)
 	return hops;
 }
 
+static struct json_object *failure_json(const struct ask_failure *f)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "stage", json_object_new_string(f->stage));
+	json_object_object_add(object, "attempt", json_object_new_uint64(f->attempt));
+	json_object_object_add(object, "errno", json_object_new_int(f->error));
+	json_object_object_add(object, "name",
+			       json_object_new_string(strerrorname_np(f->error) ?: "unknown"));
+	json_object_object_add(object, "reason", json_object_new_string(f->reason));
+	return object;
+}
+
 static void print_json(struct run_args *args, int status)
 {
 	struct json_object *object = json_object_new_object(), *timings = json_object_new_object();
@@ -176,8 +189,11 @@ static void print_json(struct run_args *args, int status)
 	json_object_object_add(object, "token_ids", json_object_get(args->token_ids));
 	json_object_object_add(object, "text",
 			       json_object_new_string_len(args->text, (int)args->text_len));
-	reason = status == CTL_OK ? msg_reason_name(end->reason) : "cancel";
+	reason = status == CTL_OK ? msg_reason_name(end->reason) :
+		 args->ask.failure.error ? "error" : "cancel";
 	json_object_object_add(object, "finish_reason", json_object_new_string(reason));
+	if (args->ask.failure.error)
+		json_object_object_add(object, "error", failure_json(&args->ask.failure));
 	json_object_object_add(timings, "first_token_ns",
 			       json_object_new_uint64(client_stats_first(args->timing)));
 	json_object_object_add(timings, "tokens_per_second",
@@ -196,10 +212,12 @@ static int answer(struct run_args *args)
 	if (args->echo && !args->json)
 		fwrite(args->prompt, 1, args->len, stdout);
 	status = ask_answer(&args->ask, on_event, args);
-	if (status != CTL_OK && status != CTL_INTERRUPTED)
+	if (status != CTL_OK && status != CTL_INTERRUPTED && !args->ask.failure.error)
 		return status;
 	if (args->json)
 		print_json(args, status);
+	else if (args->ask.failure.error && !args->end.n_generated)
+		return status;
 	else
 		putchar('\n');
 	fflush(stdout);

@@ -191,11 +191,31 @@ static error_t up_parser(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* What check, show and top want to know of a stage. */
+static struct json_object *about(const struct pipeline_stage *stage)
+{
+	struct json_object *object = json_object_new_object();
+	const struct {
+		const char *name;
+		uint32_t value;
+	} rows[] = {
+		{ "daemons", stage->command ? stage->replicas : 0 },
+		{ "check_backlog", stage->limits.backlog },
+		{ "check_age_ms", stage->limits.age_ms },
+		{ "check_dead", stage->limits.dead },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		json_object_object_add(object, rows[i].name, json_object_new_int64(rows[i].value));
+	return object;
+}
+
 static struct json_object *new_state(const struct pipeline *p)
 {
 	struct json_object *state = json_object_new_object(), *stages = json_object_new_array();
 	struct json_object *client = json_object_new_object();
 	struct json_object *accepts = json_object_new_object();
+	struct json_object *abouts = json_object_new_object();
 
 	json_object_object_add(state, "pipeline", json_object_new_string(p->name));
 	json_object_object_add(state, "file", json_object_new_string(p->path));
@@ -206,12 +226,14 @@ static struct json_object *new_state(const struct pipeline *p)
 		const struct pipeline_stage *stage = &p->stages[i];
 
 		json_object_array_add(stages, json_object_new_string(stage->create.name));
+		json_object_object_add(abouts, stage->create.name, about(stage));
 		if (stage->accepts)
 			json_object_object_add(accepts, stage->create.name,
 					       json_object_new_string(stage->accepts));
 	}
 	json_object_object_add(state, "stages", stages);
 	json_object_object_add(state, "accepts", accepts);
+	json_object_object_add(state, "about", abouts);
 	for (int i = 0; i < PIPELINE_ROLES; i++)
 		if (p->client[i])
 			json_object_object_add(client, pipeline_roles[i],

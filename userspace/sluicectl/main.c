@@ -38,9 +38,13 @@ static const struct ctl_command commands[] = {
 	{ "stats", NULL, cmd_stats, "NAME...",
 	  "Show the counters of stages, once or again and again",
 	  "sluicectl stats --all --watch 1s", true },
+	{ "top", NULL, cmd_top, "[NAME...]",
+	  "Watch stages and endpoints: rates, backlog, who sleeps; q leaves",
+	  "sluicectl top --interval 500ms\n"
+	  "sluicectl top --once --json | jq '.stages[] | select(.health != \"healthy\")'", true },
 	{ "check", NULL, cmd_check, "[NAME...]",
-	  "Say by the exit status whether stages work: 0 if none is stalled or without consumer",
-	  "sluicectl check decoder output || alert", true },
+	  "Say by the exit status whether stages work: 0 healthy, 1 degraded, 2 broken, 3 unknown",
+	  "sluicectl check decoder output --age 2s || alert", true },
 	{ "send", NULL, cmd_send, "STAGE [TEXT...]",
 	  "Send a message: the words, a file or standard input",
 	  "sluicectl send greet --wait 'hello, world'\n"
@@ -81,7 +85,7 @@ const char *argp_program_version = "sluicectl " SLUICE_VERSION;
 static const char exit_statuses[] =
 	"Exit status: 0 success, 1 the operation failed, 2 wrong command line, 3 wrong pipeline "
 	"file, 4 no such stage or pipeline, 5 permission denied, 6 no module or another ABI "
-	"version, 7 timed out, 130 interrupted.";
+	"version, 7 timed out, 8 refused for now, 130 interrupted.";
 
 static void print_help(FILE *out)
 {
@@ -98,7 +102,8 @@ static void print_help(FILE *out)
 	      "  1 the operation failed   5 permission denied\n"
 	      "  2 wrong command line     6 no module, or another ABI version\n"
 	      "  3 wrong pipeline file    7 timed out\n"
-	      "  130 interrupted\n", out);
+	      "  130 interrupted          8 refused for now: try again later\n"
+	      "  ('check' has its own: 0 healthy, 1 degraded, 2 broken, 3 cannot tell)\n", out);
 }
 
 /* argp keeps a pointer to the documentation while it parses, so it lives until exit. */

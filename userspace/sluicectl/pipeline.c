@@ -15,6 +15,7 @@
 
 #include <sluice/tensor.h>
 
+#include "../stages/breaker.h"
 #include "expand.h"
 #include "pipeline.h"
 #include "sluicectl.h"
@@ -96,6 +97,13 @@ static const struct key stage_keys[] = {
 	{ "replicas", KEY_NUMBER, STAGE(replicas), PIPELINE_MAX_REPLICAS, NULL },
 	{ "restart", KEY_CHOICE, STAGE(restart), 0, pipeline_restarts },
 	{ "accepts", KEY_ACCEPTS, STAGE(accepts), 0, NULL },
+	{ "breaker_failures", KEY_NUMBER, STAGE(breaker.failures), BREAKER_MAX_FAILURES, NULL },
+	{ "breaker_window", KEY_MS, STAGE(breaker.window_ms), 0, NULL },
+	{ "breaker_backoff", KEY_MS, STAGE(breaker.backoff_ms), 0, NULL },
+	{ "breaker_backoff_max", KEY_MS, STAGE(breaker.backoff_max_ms), 0, NULL },
+	{ "check_backlog", KEY_NUMBER, STAGE(limits.backlog), UINT32_MAX, NULL },
+	{ "check_age", KEY_MS, STAGE(limits.age_ms), 0, NULL },
+	{ "check_dead", KEY_NUMBER, STAGE(limits.dead), UINT32_MAX, NULL },
 	{ NULL, 0, 0, 0, NULL }
 };
 
@@ -409,7 +417,7 @@ static int unknown_key(const struct loader *l, const struct toml_node *node,
 static int read_table(const struct loader *l, const struct toml_node *table, const struct key *keys,
 		      const char *where, void *base)
 {
-	const char *names[32] = { NULL };
+	const char *names[64] = { NULL };
 	int status = 0;
 
 	if (table->type != TOML_TABLE)
@@ -439,6 +447,9 @@ static int check_stage(const struct loader *l, const struct toml_node *node,
 		stage->create.bufsize = 64 << 10;
 	if (ctl_geometry_check(&stage->create, why))
 		return fail(l, node, "stage '%s': %s", stage->create.name, why);
+	if (!stage->breaker.failures)
+		return fail(l, node, "stage '%s': breaker_failures must be from 1 to %u",
+			    stage->create.name, BREAKER_MAX_FAILURES);
 	if (!stage->replicas)
 		return fail(l, node, "stage '%s': at least 1 replica; leave 'command' out for none",
 			    stage->create.name);
@@ -467,6 +478,8 @@ static int read_stages(const struct loader *l, const struct toml_node *array, st
 		stage->create.uid = getuid();
 		stage->create.gid = getgid();
 		stage->replicas = 1;
+		stage->limits = health_defaults;
+		stage->breaker = (struct pipeline_breaker){ 8, 30000, 2000, 60000 };
 		stage->line = node->line;
 		p->nstages = i + 1;
 		status = read_table(l, node, stage_keys, "[[stage]]", stage);

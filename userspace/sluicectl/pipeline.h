@@ -24,17 +24,29 @@
 
 #include <sluice/sluice.h>
 
+#include "health.h"
+
 #define PIPELINE_MAX_STAGES	64
 #define PIPELINE_MAX_REPLICAS	64
 #define PIPELINE_ROLES		4	/* embedding, encoder, decoder, output */
 
 enum pipeline_restart { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 
+/** struct pipeline_breaker - a breaker_policy as it stands in the file; 0 = the default */
+struct pipeline_breaker {
+	uint32_t	failures;
+	uint32_t	window_ms;
+	uint32_t	backoff_ms;
+	uint32_t	backoff_max_ms;
+};
+
 /**
  * struct pipeline_stage - one [[stage]]
  * @create:	name and geometry
  * @command:	NULL terminated; NULL: no daemon, the stage is only created
  * @environment: NAME=VALUE, NULL terminated; NULL: none
+ * @breaker:	when its daemons are shut off, see stages/breaker.h; in the file's own units
+ * @limits:	what `sluicectl check` takes for degraded
  * @accepts:	the types that it takes, as sluice_accepts_parse() reads them; NULL: it does not say
  */
 struct pipeline_stage {
@@ -44,6 +56,8 @@ struct pipeline_stage {
 	char			*accepts;
 	uint32_t		replicas;
 	enum pipeline_restart	restart;
+	struct pipeline_breaker	breaker;
+	struct health_limits	limits;
 	unsigned int		line;
 };
 

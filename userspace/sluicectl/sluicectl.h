@@ -25,6 +25,7 @@ enum ctl_exit {
 	CTL_DENIED	= 5,	/* permission denied */
 	CTL_NO_MODULE	= 6,	/* no module, or one with another ABI version */
 	CTL_TIMEOUT	= 7,	/* nothing came, or nothing was acknowledged, in time */
+	CTL_BUSY	= 8,	/* the pipeline refuses work for now: try again later */
 	CTL_INTERRUPTED	= 130,	/* Ctrl-C */
 };
 
@@ -52,7 +53,7 @@ struct ctl_command {
 };
 
 ctl_run_fn cmd_create, cmd_destroy, cmd_repair, cmd_policy;
-ctl_run_fn cmd_list, cmd_show, cmd_stats, cmd_check;
+ctl_run_fn cmd_list, cmd_show, cmd_stats, cmd_check, cmd_top;
 ctl_run_fn cmd_send, cmd_recv, cmd_dead;
 ctl_run_fn cmd_up, cmd_down;
 ctl_run_fn cmd_run, cmd_chat;

@@ -50,11 +50,18 @@ char *spawn_find(const char *program)
 	return found;
 }
 
+static void set_number(const char *name, uint32_t number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", number);
+	setenv(name, text, 1);
+}
+
 /* In the child. Only what a fork of a single-threaded process allows, which is everything. */
 static void become(const char *pipeline, const struct pipeline_stage *stage, unsigned int replica,
 		   int log_fd, const char *program, pid_t supervisor)
 {
-	char number[16];
 	sigset_t none;
 	int null = open("/dev/null", O_RDONLY);
 
@@ -70,12 +77,15 @@ static void become(const char *pipeline, const struct pipeline_stage *stage, uns
 	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	snprintf(number, sizeof(number), "%u", replica);
 	setenv("SLUICE_PIPELINE", pipeline, 1);
 	setenv("SLUICE_STAGE", stage->create.name, 1);
-	setenv("SLUICE_REPLICA", number, 1);
+	set_number("SLUICE_REPLICA", replica);
 	if (stage->accepts)
 		setenv("SLUICE_ACCEPTS", stage->accepts, 1);
+	set_number("SLUICE_BREAKER_FAILURES", stage->breaker.failures);
+	set_number("SLUICE_BREAKER_WINDOW_MS", stage->breaker.window_ms);
+	set_number("SLUICE_BREAKER_BACKOFF_MS", stage->breaker.backoff_ms);
+	set_number("SLUICE_BREAKER_MAX_MS", stage->breaker.backoff_max_ms);
 	for (char **each = stage->environment; each && *each; each++)
 		putenv(*each);
 	execv(program, stage->command);

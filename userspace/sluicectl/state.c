@@ -106,6 +106,7 @@ static void remove_file(const char *name, const char *suffix)
 void state_unlock(const char *name, int lock)
 {
 	remove_file(name, ".json");
+	remove_file(name, ".board");
 	remove_file(name, ".lock");
 	close(lock);
 }
@@ -158,13 +159,14 @@ const char *state_string(struct json_object *state, const char *key)
 	return json_object_get_string(member);
 }
 
-typedef char *look_fn(struct json_object *state, const char *name, const char *what);
+typedef void *look_fn(struct json_object *state, const char *name, const char *what);
 
-static char *look_at(const char *entry, look_fn *look, const char *what)
+static void *look_at(const char *entry, look_fn *look, const char *what)
 {
 	size_t length = strlen(entry);
-	char *name, *found = NULL;
 	struct json_object *state;
+	void *found = NULL;
+	char *name;
 
 	if (length <= 5 || strcmp(entry + length - 5, ".json"))
 		return NULL;
@@ -178,11 +180,11 @@ static char *look_at(const char *entry, look_fn *look, const char *what)
 }
 
 /* What @look finds first in the states of @directory, which is freed. */
-static char *look_at_all(char *directory, look_fn *look, const char *what)
+static void *look_at_all(char *directory, look_fn *look, const char *what)
 {
 	DIR *dir = directory ? opendir(directory) : NULL;
 	const struct dirent *entry;
-	char *found = NULL;
+	void *found = NULL;
 
 	while (dir && !found && (entry = readdir(dir)))
 		found = look_at(entry->d_name, look, what);
@@ -192,7 +194,7 @@ static char *look_at_all(char *directory, look_fn *look, const char *what)
 	return found;
 }
 
-static char *name_if_from(struct json_object *state, const char *name, const char *file)
+static void *name_if_from(struct json_object *state, const char *name, const char *file)
 {
 	return strcmp(state_string(state, "file"), file) ? NULL : strdup(name);
 }
@@ -206,7 +208,7 @@ static char *find_by_file(const char *word)
 	return look_at_all(must_run_directory(), name_if_from, file);
 }
 
-static char *declared_for(struct json_object *state, const char *name, const char *stage)
+static void *declared_for(struct json_object *state, const char *name, const char *stage)
 {
 	struct json_object *accepts;
 	const char *line;
@@ -220,6 +222,39 @@ static char *declared_for(struct json_object *state, const char *name, const cha
 char *state_accepts(const char *stage)
 {
 	return look_at_all(run_directory(), declared_for, stage);
+}
+
+static void *about(struct json_object *state, const char *name, const char *stage)
+{
+	struct json_object *all, *one, *supervisor;
+
+	if (!json_object_object_get_ex(state, "about", &all) ||
+	    !json_object_object_get_ex(all, stage, &one))
+		return NULL;
+	if (json_object_object_get_ex(state, "supervisor", &supervisor))
+		json_object_object_add(one, "supervisor",
+				       json_object_new_int64(state_number(supervisor, "pid")));
+	return json_object_get(one);
+}
+
+struct json_object *state_about(const char *stage)
+{
+	return look_at_all(run_directory(), about, stage);
+}
+
+static void *name_if_has(struct json_object *state, const char *name, const char *stage)
+{
+	struct json_object *all;
+
+	if (!json_object_object_get_ex(state, "about", &all) ||
+	    !json_object_object_get_ex(all, stage, NULL))
+		return NULL;
+	return strdup(name);
+}
+
+char *state_pipeline_of(const char *stage)
+{
+	return look_at_all(run_directory(), name_if_has, stage);
 }
 
 char *state_find(const char *word)

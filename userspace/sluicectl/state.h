@@ -6,6 +6,7 @@
  *
  *	NAME.lock	locked with flock() by the supervisor while it lives: the one proof of life
  *	NAME.json	who it is, which stages it made, which daemons it has; replaced atomically
+ *	NAME.board	which circuit breakers are open, see stages/board.h
  *	NAME.log	what daemons and supervisor say after `up --detach`
  *
  * Processes are named by pid and start time, so that a recycled pid is never taken for them.
@@ -20,7 +21,7 @@
 
 /**
  * state_path() - a file of the run directory, which is made if need be
- * @suffix:	".json", ".lock", ".log"
+ * @suffix:	".json", ".lock", ".board", ".log"
  *
  * Return: an allocated path, or NULL after the error was printed.
  */
@@ -33,7 +34,7 @@ char *state_path(const char *name, const char *suffix);
  */
 int state_lock(const char *name);
 
-/** state_unlock() - remove lock and state file, close @lock */
+/** state_unlock() - remove lock, board and state file, close @lock */
 void state_unlock(const char *name, int lock);
 
 /** state_write() - replace NAME.json. Return: 0, or a negative errno value after it was printed */
@@ -57,6 +58,15 @@ char *state_find(const char *word);
  * Return: allocated, NULL if none declares anything.
  */
 char *state_accepts(const char *stage);
+
+/**
+ * state_about() - what a running pipeline says of @stage: daemons, limits of check, supervisor
+ * Return: to be put by the caller; NULL if it is in none.
+ */
+struct json_object *state_about(const char *stage);
+
+/** state_pipeline_of() - the running pipeline that @stage is in: allocated, or NULL */
+char *state_pipeline_of(const char *stage);
 
 /** state_number(), state_string() - a member; 0 and "" if it is not there or of another type */
 int64_t state_number(struct json_object *state, const char *key);

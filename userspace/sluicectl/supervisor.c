@@ -18,6 +18,8 @@
 
 #include <systemd/sd-event.h>
 
+#include "../stages/board.h"
+#include "letters.h"
 #include "sluicectl.h"
 #include "start.h"
 #include "state.h"
@@ -28,6 +30,7 @@
 #define BACKOFF_FIRST		(10 * MS)
 #define BACKOFF_MAX		(5 * SECOND)
 #define FORGIVEN_AFTER		(10 * SECOND)
+#define SETTLED_AFTER		(1 * SECOND)	/* so long ready: its start was no failure */
 #define POLL_FIRST		(20 * MS)
 #define POLL_MAX		(1 * SECOND)
 #define PROGRESS_EVERY		(3 * SECOND)
@@ -47,8 +50,12 @@ struct daemon {
 	unsigned int			failures;	/* deaths in a row */
 	unsigned int			restarts;
 	bool				ready;
+	uint64_t			ready_at;
+	struct breaker			breaker;	/* its failures: deaths before it settled */
+	struct board_row		*row;
 	sd_event_source			*child;
 	sd_event_source			*again;
+	sd_event_source			*settled;
 };
 
 struct supervisor {
@@ -61,6 +68,8 @@ struct supervisor {
 	uint64_t				told;		/* when progress was last shown */
 	struct daemon				*daemons;
 	size_t					ndaemons;
+	struct board				*board;
+	struct letters				*letters;
 	bool					ready;
 	bool					stopping;
 	int					status;
@@ -186,6 +195,51 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
+/* --------------------------------------------------------- circuit breakers --- */
+
+static void show_breaker(struct daemon *d)
+{
+	if (d->row)
+		board_show(&d->row->starts, &d->breaker);
+}
+
+/* Answers for the stage while none of its daemons runs and none is about to. */
+static void stand_in(struct daemon *d, const char *what)
+{
+	struct supervisor *s = d->supervisor;
+	uint64_t retry_at = 0;
+	char why[160];
+
+	for (size_t i = 0; i < s->ndaemons; i++) {
+		const struct daemon *other = &s->daemons[i];
+
+		if (other->stage != d->stage)
+			continue;
+		if (other->state != DAEMON_FINISHED && other->breaker.state != BREAKER_OPEN)
+			return;
+		if (other->state != DAEMON_FINISHED &&
+		    (!retry_at || other->breaker.retry_at < retry_at))
+			retry_at = other->breaker.retry_at;
+	}
+	snprintf(why, sizeof(why), retry_at ? "is shut off, its daemon keeps failing (%.80s)" :
+		 "has no daemon: the last one %.80s and is not started again", what);
+	letters_stand_in(s->letters, d->stage, EHOSTDOWN, why, retry_at);
+}
+
+/* A death: was it one too many? Returns how long it stays shut off, in us; 0: it does not. */
+static uint64_t shut_off(struct daemon *d)
+{
+	uint64_t now = board_now();
+
+	d->settled = sd_event_source_disable_unref(d->settled);
+	if (d->ready && now_us() - d->ready_at >= SETTLED_AFTER)
+		breaker_success(&d->breaker);
+	else
+		breaker_failure(&d->breaker, now);
+	show_breaker(d);
+	return breaker_retry_ns(&d->breaker, now) / 1000;
+}
+
 /* ------------------------------------------------------------------- ready --- */
 
 static struct daemon *daemon_of(struct supervisor *s, const struct pipeline_stage *stage,
@@ -197,12 +251,28 @@ static struct daemon *daemon_of(struct supervisor *s, const struct pipeline_stag
 	return NULL;
 }
 
+static int on_settled(sd_event_source *source, uint64_t when, void *data)
+{
+	struct daemon *d = data;
+
+	d->settled = sd_event_source_disable_unref(d->settled);
+	if (breaker_success(&d->breaker))
+		say(d, "has settled, no longer shut off when it ends");
+	show_breaker(d);
+	return 0;
+}
+
 static void set_ready(struct daemon *d)
 {
 	if (d->ready)
 		return;
 	d->ready = true;
-	say(d, "ready after %.3f s", (now_us() - d->started) / 1e6);
+	d->ready_at = now_us();
+	say(d, "ready after %.3f s", (d->ready_at - d->started) / 1e6);
+	letters_stand_down(d->supervisor->letters, d->stage);
+	if (d->breaker.count)
+		sd_event_add_time_relative(d->supervisor->event, &d->settled, CLOCK_MONOTONIC,
+					   SETTLED_AFTER, 0, on_settled, d);
 }
 
 /*
@@ -216,7 +286,8 @@ static void look_at_stage(struct supervisor *s, const struct pipeline_stage *sta
 	struct daemon *d;
 
 	for (; !sluice_endpoint(stage->create.name, &endpoint); endpoint.index++) {
-		if (endpoint.role != SLUICE_CONSUMER)
+		/* Our own is the one that stands in, see letters.h. */
+		if (endpoint.role != SLUICE_CONSUMER || endpoint.pid == (uint32_t)getpid())
 			continue;
 		consumers++;
 		d = daemon_of(s, stage, endpoint.pid);
@@ -326,6 +397,8 @@ static int on_again(sd_event_source *source, uint64_t when, void *data)
 
 	d->again = sd_event_source_disable_unref(d->again);
 	d->restarts++;
+	breaker_allow(&d->breaker, board_now());
+	show_breaker(d);
 	if (start(d) < 0) {
 		stop(d->supervisor, CTL_FAILED);
 		return 0;
@@ -364,7 +437,7 @@ static bool wants_restart(const struct daemon *d, bool success)
 static void restart(struct daemon *d, const char *what, bool refused)
 {
 	struct supervisor *s = d->supervisor;
-	uint64_t delay = backoff(d);
+	uint64_t delay = backoff(d), shut = shut_off(d);
 
 	if (!s->ready && !d->ready && (refused || d->failures >= MAX_EARLY_DEATHS)) {
 		say(d, "%s, given up", what);
@@ -374,12 +447,19 @@ static void restart(struct daemon *d, const char *what, bool refused)
 		stop(s, CTL_FAILED);
 		return;
 	}
-	if (delay)
+	if (shut > delay)
+		delay = shut;
+	if (shut)
+		say(d, "%s, shut off for %llu ms after %u failures", what,
+		    (unsigned long long)(shut / MS), d->breaker.count);
+	else if (delay)
 		say(d, "%s, starts again in %llu ms", what, (unsigned long long)(delay / MS));
 	else
 		say(d, "%s, starts again at once", what);
 	d->state = DAEMON_WAITING;
 	sd_event_add_time_relative(s->event, &d->again, CLOCK_MONOTONIC, delay, 1, on_again, d);
+	if (shut)
+		stand_in(d, what);
 }
 
 static int on_death(sd_event_source *source, const siginfo_t *info, void *data)
@@ -404,6 +484,7 @@ static int on_death(sd_event_source *source, const siginfo_t *info, void *data)
 		say(d, "%s, finished", what);
 		if (!success)
 			s->status = CTL_FAILED;
+		stand_in(d, what);
 	}
 	if (!s->stopping) {
 		size_t i = 0;
@@ -443,7 +524,40 @@ static int set_up(struct supervisor *s)
 	if (err >= 0)
 		err = sd_event_add_time_relative(s->event, &s->deadline, CLOCK_MONOTONIC,
 						 s->pipeline->ready_ms * MS, 0, on_not_ready, s);
+	if (err >= 0)
+		err = letters_create(s->pipeline, s->event, &s->letters);
 	return err;
+}
+
+static void name_row(struct supervisor *s, struct daemon *d)
+{
+	const struct pipeline_breaker *b = &d->stage->breaker;
+	const struct breaker_policy policy = {
+		.failures = b->failures,
+		.window_ns = b->window_ms * 1000000ull,
+		.backoff_ns = b->backoff_ms * 1000000ull,
+		.backoff_max_ns = b->backoff_max_ms * 1000000ull,
+	};
+
+	breaker_init(&d->breaker, &policy);
+	if (!s->board)
+		return;
+	d->row = board_row(s->board, (uint32_t)(d - s->daemons));
+	d->row->replica = d->replica;
+	memcpy(d->row->stage, d->stage->create.name, sizeof(d->row->stage));
+}
+
+/* Without it everything works; only the others do not see which breakers are open. */
+static void make_board(struct supervisor *s, size_t n)
+{
+	char *path = state_path(s->pipeline->name, ".board");
+	int err = path ? board_create(path, (uint32_t)n, &s->board) : -ENOENT;
+
+	if (err)
+		ctl_error("cannot make '%s': %s", path ?: "the board", strerror(-err));
+	else
+		setenv(BOARD_ENVIRONMENT, path, 1);
+	free(path);
 }
 
 static int list_daemons(struct supervisor *s)
@@ -456,6 +570,7 @@ static int list_daemons(struct supervisor *s)
 	s->daemons = calloc(n + 1, sizeof(*s->daemons));
 	if (!s->daemons)
 		return -ENOMEM;
+	make_board(s, n);
 	for (size_t i = 0; i < s->pipeline->nstages; i++) {
 		const struct pipeline_stage *stage = &s->pipeline->stages[i];
 
@@ -465,6 +580,7 @@ static int list_daemons(struct supervisor *s)
 			d->supervisor = s;
 			d->stage = stage;
 			d->replica = r;
+			name_row(s, d);
 		}
 	}
 	return 0;
@@ -483,10 +599,13 @@ static void run(struct supervisor *s)
 
 static void clean_up(struct supervisor *s)
 {
+	letters_free(s->letters);
 	for (size_t i = 0; i < s->ndaemons; i++) {
 		sd_event_source_disable_unref(s->daemons[i].child);
 		sd_event_source_disable_unref(s->daemons[i].again);
+		sd_event_source_disable_unref(s->daemons[i].settled);
 	}
+	board_close(s->board);
 	sd_event_source_disable_unref(s->poll);
 	sd_event_source_disable_unref(s->deadline);
 	sd_event_unref(s->event);

@@ -31,7 +31,9 @@ int supervisor_check(const struct pipeline *p);
  * supervisor_run() - run the daemons until SIGTERM, SIGINT or SIGHUP
  *
  * Who dies is started again, at once the first time, then after 10 ms doubling to 5 s; ten seconds
- * of life forgive all. At the end the daemons get SIGTERM stage by stage in the pipeline's order
+ * of life forgive all. Who dies again and again without a second of work is shut off for longer
+ * (stages/breaker.h), and while no daemon of a stage runs its messages are answered with an error
+ * (letters.h). At the end the daemons get SIGTERM stage by stage in the pipeline's order
  * and drain_ms in all, then SIGKILL. Nothing of it polls while all daemons are attached.
  *
  * Return: CTL_OK after a signal; CTL_TIMEOUT (not ready in time), CTL_FAILED (a daemon cannot

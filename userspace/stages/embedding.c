@@ -324,6 +324,7 @@ int main(int argc, char **argv)
 		.open = embedding_open,
 		.run = embedding_run,
 		.close = embedding_close,
+		.takes = "text, tokens",
 	};
 
 	return stage_main(argc, argv, &ops);

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "message.h"
@@ -81,7 +82,8 @@ static bool reply_name_ok(const char *name)
 
 static bool request_ok(const struct msg_head *h)
 {
-	return !(h->flags & ~MSG_F_ALL) && !h->reserved &&
+	return !(h->flags & ~MSG_F_ALL) &&
+	       (h->kind == MSG_ERROR ? h->attempt <= SLUICE_MAX_ATTEMPTS + 1 : !h->attempt) &&
 	       isfinite(h->temperature) && h->temperature >= 0 &&
 	       isfinite(h->top_p) && h->top_p > 0 && h->top_p <= 1 &&
 	       h->n_ctx <= MSG_MAX_CTX && h->n_embd <= MSG_MAX_EMBD &&
@@ -232,6 +234,93 @@ int msg_begin(void *buf, size_t capacity, const struct msg_view *from, enum msg_
 	return 0;
 }
 
+/* ------------------------------------------------------------- failures --- */
+
+int msg_address(const void *data, size_t len, char reply[SLUICE_NAME_MAX])
+{
+	struct msg_head h;
+
+	if (len < sizeof(h))
+		return -EBADMSG;
+	memcpy(&h, data, sizeof(h));
+	if (h.magic != MSG_MAGIC || h.version != MSG_VERSION || !reply_name_ok(h.reply))
+		return -EBADMSG;
+	memcpy(reply, h.reply, sizeof(h.reply));
+	return 0;
+}
+
+size_t msg_failure_text(const struct msg_failure *f, char text[MSG_MAX_TEXT])
+{
+	size_t name = strnlen(f->name, SLUICE_NAME_MAX - 1) + 1;
+	size_t line = strnlen(f->text, MSG_MAX_TEXT - name);
+
+	memcpy(text, f->name, name - 1);
+	text[name - 1] = '\0';
+	memcpy(text + name, f->text, line);
+	return name + line;
+}
+
+ssize_t msg_failed(void *buf, size_t capacity, const char *reply, const struct msg_failure *f)
+{
+	struct msg_view nothing = { .head.top_p = 1 };
+	char text[MSG_MAX_TEXT];
+	size_t len = msg_failure_text(f, text);
+	struct msg_write w;
+
+	strncpy(nothing.head.reply, reply, SLUICE_NAME_MAX - 1);
+	if (msg_begin(buf, capacity, &nothing, MSG_ERROR, 0, len, &w))
+		return -EMSGSIZE;
+	w.head->error = (uint32_t)f->error;
+	w.head->stage = f->stage;
+	w.head->attempt = f->attempt;
+	memcpy(w.data, text, len);
+	return w.head->size;
+}
+
+/* ---------------------------------------------------------------- types --- */
+
+static void floats(struct sluice_tensor *type, enum sluice_modality modality, uint32_t rows,
+		   uint32_t columns)
+{
+	*type = (struct sluice_tensor){
+		.modality = (uint8_t)modality, .dtype = SLUICE_DTYPE_F32, .rank = 2,
+		.shape = { rows, columns }, .bytes = rows * columns * (uint32_t)sizeof(float),
+	};
+}
+
+bool msg_type(const struct msg_head *h, struct sluice_tensor *type)
+{
+	*type = (struct sluice_tensor){
+		.dtype = SLUICE_DTYPE_U8, .rank = 1, .shape = { h->data_bytes },
+		.bytes = h->data_bytes,
+	};
+	switch ((enum msg_kind)h->kind) {
+	case MSG_REQUEST:
+		type->modality = SLUICE_MODALITY_TEXT;
+		return true;
+	case MSG_PREFILL:
+		floats(type, SLUICE_MODALITY_EMBEDDING, h->n_tokens, h->n_embd);
+		return true;
+	case MSG_KV:
+		type->modality = SLUICE_MODALITY_KV;
+		return true;
+	case MSG_STEP:
+		floats(type, SLUICE_MODALITY_EMBEDDING, 1, h->n_embd);
+		return true;
+	case MSG_HIDDEN:
+		floats(type, SLUICE_MODALITY_HIDDEN, 1, h->n_embd);
+		return true;
+	case MSG_TOKEN:
+		type->modality = SLUICE_MODALITY_TOKENS;
+		type->dtype = SLUICE_DTYPE_I32;
+		type->shape[0] = h->n_tokens;
+		type->bytes = h->n_tokens * (uint32_t)sizeof(int32_t);
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* -------------------------------------------------------------- replies --- */
 
 size_t msg_reply_ids_offset(uint32_t text_bytes)
@@ -250,6 +339,8 @@ int msg_read_reply(const struct sluice_msg *m, struct msg_reply *r, const char *
 	if (r->magic != MSG_MAGIC || r->version != MSG_VERSION || r->kind != m->kind ||
 	    r->size != m->len || r->text_bytes > MSG_MAX_TEXT || r->n_ids > MSG_MAX_CTX ||
 	    r->n_hops >= MSG_MAX_HOPS || r->stage >= MSG_STAGE_COUNT || r->error >= 4096)
+		return -EBADMSG;
+	if (r->reserved || r->attempt > (r->kind == MSG_ERROR ? SLUICE_MAX_ATTEMPTS + 1 : 0))
 		return -EBADMSG;
 	if (r->kind != MSG_TEXT && r->kind != MSG_END && r->kind != MSG_ERROR)
 		return -EBADMSG;

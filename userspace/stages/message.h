@@ -27,7 +27,7 @@
  *	KV		float hidden[n_embd], aligned, then the KV block for n_tokens tokens
  *	STEP		float vector[n_embd] of the last token
  *	HIDDEN		float hidden[n_embd] after the last token
- *	ERROR		one line of text, no NUL
+ *	ERROR		name of the stage that failed, NUL, one line of text without a NUL
  *	TOKEN, REBUILD, CANCEL	none
  *	FREE		the message has no payload at all
  *
@@ -40,10 +40,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/types.h>
+
 #include <sluice/sluice.h>
+#include <sluice/tensor.h>
 
 #define MSG_MAGIC	0x45534c53u	/* "SLSE" */
-#define MSG_VERSION	1u
+#define MSG_VERSION	2u
 #define MSG_ALIGN	64u
 
 /* Bounds on what a message may claim. */
@@ -131,7 +134,8 @@ struct msg_hop {
  * @stop_bytes:	of all stop strings with their NULs
  * @data_bytes:	of the data
  * @error:	ERROR: positive errno
- * @stage:	ERROR: enum msg_stage that failed
+ * @stage:	ERROR: enum msg_stage that failed, or MSG_CLIENT for another
+ * @attempt:	ERROR: how often the message had been claimed when it was given up; else 0
  * @reply:	the client's stage, NUL terminated
  * @hops:	timing chain since the last token was chosen, or since the request
  */
@@ -157,7 +161,7 @@ struct msg_head {
 	uint32_t	error;
 	uint32_t	stage;
 	uint32_t	n_hops;
-	uint32_t	reserved;
+	uint32_t	attempt;
 	char		reply[SLUICE_NAME_MAX];
 	struct msg_hop	hops[MSG_MAX_HOPS];
 };
@@ -184,10 +188,10 @@ struct msg_content {
  * struct msg_reply - head of TEXT, END and ERROR on the client's reply stage
  * @token:	the token chosen, -1 if there is none (end-of-sequence, cancel, error)
  * @reason:	END: enum msg_reason
- * @error:	ERROR: positive errno; @stage is who failed
+ * @error:	ERROR: positive errno; @stage is who failed, on which @attempt
  * @n_prompt:	tokens of the prompt
  * @n_generated: tokens chosen so far, this one included, end-of-sequence not
- * @text_bytes:	valid UTF-8 that this token adds, maybe none; ERROR: the message
+ * @text_bytes:	valid UTF-8 that this token adds, maybe none; ERROR: as the data of an ERROR
  * @n_ids:	ids of the prompt: with the first token, if they fit, else 0
  *
  * Followed by the text, then 4-aligned int32_t ids[n_ids]. At most MSG_MAX_HOPS - 1 hops, so that
@@ -207,7 +211,25 @@ struct msg_reply {
 	uint32_t	text_bytes;
 	uint32_t	n_ids;
 	uint32_t	n_hops;
+	uint32_t	attempt;
+	uint32_t	reserved;
 	struct msg_hop	hops[MSG_MAX_HOPS];
+};
+
+/**
+ * struct msg_failure - what an ERROR says
+ * @name:	of the stage, as its ring is called
+ * @stage:	which of the pipeline's it is, MSG_CLIENT if it is none of them
+ * @attempt:	of the message that failed, 0 if it is not known
+ * @error:	positive errno
+ * @text:	one line, no newline
+ */
+struct msg_failure {
+	const char	*name;
+	enum msg_stage	stage;
+	uint32_t	attempt;
+	int		error;
+	const char	*text;
 };
 
 /**
@@ -290,6 +312,44 @@ int msg_begin(void *buf, size_t capacity, const struct msg_view *from, enum msg_
  * Return: NUL terminated.
  */
 const char *msg_stop(const struct msg_view *v, unsigned int i);
+
+/**
+ * msg_address() - whom a message that cannot be used is from
+ * @data:	[len] bytes of a payload, maybe cut off, maybe nonsense
+ * @reply:	out: the client's stage
+ *
+ * Return: 0, or -EBADMSG if it does not say.
+ */
+int msg_address(const void *data, size_t len, char reply[SLUICE_NAME_MAX]);
+
+/**
+ * msg_failed() - lay out an ERROR for a client, whatever became of its message
+ * @buf:	[capacity] bytes
+ * @reply:	the client's stage
+ *
+ * Return: bytes of the payload, or -EMSGSIZE.
+ */
+ssize_t msg_failed(void *buf, size_t capacity, const char *reply, const struct msg_failure *f);
+
+/**
+ * msg_failure_text() - the data of an ERROR: name, NUL, line, cut off where MSG_MAX_TEXT ends
+ * @text:	out
+ * Return: its bytes.
+ */
+size_t msg_failure_text(const struct msg_failure *f, char text[MSG_MAX_TEXT]);
+
+/**
+ * msg_type() - what the data of a message is, in the words of sluice/tensor.h
+ *
+ * So that what a stage declares is held against the pipeline's own messages, too:
+ *
+ *	REQUEST		text		TOKEN		tokens:i32[n]
+ *	PREFILL		embedding:f32[n,n_embd]	STEP		embedding:f32[1,n_embd]
+ *	HIDDEN		hidden:f32[1,n_embd]	KV		kv:u8[bytes]
+ *
+ * Return: true; false for kinds that carry no data of their own, which every stage takes.
+ */
+bool msg_type(const struct msg_head *h, struct sluice_tensor *type);
 
 /** msg_reply_ids_offset() - where the ids of a reply begin; with n_ids of 0, its size */
 size_t msg_reply_ids_offset(uint32_t text_bytes);

@@ -155,32 +155,39 @@ static bool known_ended(struct stage *st, struct stage_input *in)
 }
 
 /* Used for ERROR messages of other stages and for this stage's own failures. */
-static void reply_error(struct stage *st, struct stage_input *in, enum msg_stage stage, int errnum,
-			const char *text, size_t len)
+static void reply_error(struct stage *st, struct stage_input *in, struct msg_reply *r,
+			const char *text)
 {
-	struct msg_reply r = {
-		.kind = MSG_ERROR, .token = -1, .error = (uint32_t)errnum, .stage = stage,
-		.text_bytes = (uint32_t)len,
-	};
-
+	r->kind = MSG_ERROR;
+	r->token = -1;
 	if (known_ended(st, in) || !stage_holds(st, in))
 		return;
-	send_reply(st, in, &r, in->m.counter, text, NULL);
+	send_reply(st, in, r, in->m.counter, text, NULL);
 	end_stream(st, in);
 }
 
-static void output_fail(struct stage *st, struct stage_input *in, int errnum, const char *text)
+static void output_fail(struct stage *st, struct stage_input *in, const struct msg_failure *f)
 {
-	reply_error(st, in, MSG_OUTPUT, errnum, text, strlen(text));
+	struct msg_reply r = {
+		.error = (uint32_t)f->error, .stage = f->stage, .attempt = f->attempt,
+	};
+	char text[MSG_MAX_TEXT];
+
+	r.text_bytes = (uint32_t)msg_failure_text(f, text);
+	reply_error(st, in, &r, text);
 }
 
 static void on_error(struct stage *st, struct stage_input *in)
 {
 	const struct msg_head *h = &in->v.head;
+	struct msg_reply r = {
+		.error = h->error, .stage = h->stage, .attempt = h->attempt,
+		.text_bytes = h->data_bytes,
+	};
 	char text[MSG_MAX_TEXT];
 
 	memcpy(text, in->v.data, h->data_bytes);
-	reply_error(st, in, (enum msg_stage)h->stage, (int)h->error, text, h->data_bytes);
+	reply_error(st, in, &r, text);
 }
 
 static void on_cancel(struct stage *st, struct stage_input *in)

@@ -2,7 +2,6 @@
 /* stage.c - the claim loop of a daemon, and how its results leave */
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +25,7 @@ static void take_spares(struct stage *st)
 	}
 }
 
-static int take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
+int stage_take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
 {
 	int ret;
 
@@ -41,7 +40,7 @@ static int take_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer
 	return ret;
 }
 
-static void put_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
+void stage_put_buffer(struct stage *st, enum msg_stage to, struct sluice_buffer *buf)
 {
 	if (!st->has_spare[to]) {
 		st->spare[to] = *buf;
@@ -79,11 +78,11 @@ static struct msg_hop *add_hop(const struct stage *st, const struct stage_input 
 int stage_result(struct stage *st, struct stage_input *in, enum msg_stage to, enum msg_kind kind,
 		 uint32_t n_tokens, size_t data_bytes, struct stage_result *r)
 {
-	int ret = take_buffer(st, to, &r->buf);
+	int ret = stage_out(st, to) ? stage_take_buffer(st, to, &r->buf) : -ESHUTDOWN;
 
 	r->to = to;
 	if (ret == -ESHUTDOWN) {
-		stage_closed(st, to);
+		trouble_gone(st, in, to);
 		return ret;
 	}
 	if (ret) {
@@ -96,7 +95,7 @@ int stage_result(struct stage *st, struct stage_input *in, enum msg_stage to, en
 		r->hop = add_hop(st, in, r->w.head);
 		return 0;
 	}
-	put_buffer(st, to, &r->buf);
+	stage_put_buffer(st, to, &r->buf);
 	stage_error(st, in, EMSGSIZE, "a %s message of %u tokens needs more than the %zu bytes "
 		    "that a buffer of stage %s has: recreate it with a larger buffer_size",
 		    msg_kind_name(kind), n_tokens, sluice_buffer_size(st->out[to]),
@@ -106,7 +105,7 @@ int stage_result(struct stage *st, struct stage_input *in, enum msg_stage to, en
 
 void stage_drop(struct stage *st, struct stage_result *r)
 {
-	put_buffer(st, r->to, &r->buf);
+	stage_put_buffer(st, r->to, &r->buf);
 }
 
 bool stage_holds(struct stage *st, struct stage_input *in)
@@ -142,7 +141,7 @@ int stage_publish(struct stage *st, struct stage_input *in, struct stage_result 
 		return 0;
 	stage_drop(st, r);
 	if (ret == -ESHUTDOWN)
-		stage_closed(st, r->to);
+		trouble_gone(st, in, r->to);
 	else
 		stage_give_back(st, in);
 	return ret;
@@ -154,8 +153,11 @@ void stage_free(struct stage *st, enum msg_stage to, uint64_t stream)
 		.stream = stream, .kind = MSG_FREE, .flags = SLUICE_MSG_LAST,
 		.buffer = SLUICE_NO_BUFFER,
 	};
-	int ret = sluice_post(st->out[to], &m);
+	int ret;
 
+	if (!stage_out(st, to))
+		return;
+	ret = sluice_post(st->out[to], &m);
 	/* Only memory is late then: the decoder reuses the oldest KV when it needs room. */
 	if (ret < 0)
 		stage_log("stream %016llx: cannot tell stage %s that it is over: %s",
@@ -166,6 +168,7 @@ void stage_free(struct stage *st, enum msg_stage to, uint64_t stream)
 
 void stage_ack(struct stage *st, struct stage_input *in)
 {
+	trouble_settled(st, in);
 	/* -ESTALE: redelivered meanwhile; the copy will be recognised by its counter. */
 	if (sluice_ack(st->in, &in->m) && st->opt.verbose)
 		stage_log("stream %016llx: late ack: %s", (unsigned long long)in->m.stream,
@@ -174,10 +177,7 @@ void stage_ack(struct stage *st, struct stage_input *in)
 
 void stage_refuse(struct stage *st, struct stage_input *in, const char *why)
 {
-	stage_log("refused message %llu of stage %s (kind %u, %u bytes): %s",
-		  (unsigned long long)in->m.ticket, sluice_stage_name(st->in), in->m.kind,
-		  in->m.len, why);
-	sluice_nack(st->in, &in->m, EBADMSG, 0, SLUICE_NACK_DEAD);
+	trouble_refuse(st, in, EBADMSG, why);
 }
 
 void stage_give_back(struct stage *st, struct stage_input *in)
@@ -190,42 +190,6 @@ void stage_give_back(struct stage *st, struct stage_input *in)
 	}
 	b->count++;
 	sluice_nack(st->in, &in->m, EBUSY, GIVE_BACK_MS, SLUICE_NACK_BUSY);
-}
-
-static void send_error(struct stage *st, struct stage_input *in, int errnum, const char *text)
-{
-	struct stage_result r;
-	size_t len = strlen(text);
-
-	/* The history may be what is wrong with it; the client needs none. */
-	if (stage_result(st, in, MSG_OUTPUT, MSG_ERROR, 0, len, &r))
-		return;
-	r.w.head->n_prompt = 0;
-	r.w.head->error = (uint32_t)errnum;
-	r.w.head->stage = st->ops->self;
-	memcpy(r.w.data, text, len);
-	if (!stage_holds(st, in)) {
-		stage_drop(st, &r);
-		return;
-	}
-	if (!stage_publish(st, in, &r, in->m.counter, 1))
-		stage_ack(st, in);
-}
-
-void stage_error(struct stage *st, struct stage_input *in, int errnum, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (st->opt.verbose)
-		stage_log("stream %016llx: %s", (unsigned long long)in->m.stream, text);
-	if (st->ops->fail)
-		st->ops->fail(st, in, errnum, text);
-	else
-		send_error(st, in, errnum, text);
 }
 
 /* ------------------------------------------------------------- the loop --- */
@@ -251,13 +215,27 @@ static bool last_attempt(struct stage *st, const struct stage_input *in)
 	return in->m.attempt > 1 && failures + 1 >= sluice_hints(st->in)->max_attempts;
 }
 
+/* With a letter for people to look at; the output stage's clients are told by itself alone. */
+static void give_up(struct stage *st, struct stage_input *in)
+{
+	char why[160];
+
+	snprintf(why, sizeof(why), "gave up on a %s message after %u attempts: see the logs of "
+		 "stage %s for what ended it", msg_kind_name(in->m.kind), in->m.attempt - 1,
+		 sluice_stage_name(st->in));
+	if (st->ops->fail)
+		stage_error(st, in, EOWNERDEAD, "%s", why);
+	else
+		trouble_refuse(st, in, EOWNERDEAD, why);
+}
+
 /* True if run() shall see it. */
 static bool admit(struct stage *st, struct stage_input *in)
 {
 	unsigned int kind = in->m.kind;
 
 	if (kind >= MSG_KIND_COUNT || !(st->ops->accepts & 1u << kind)) {
-		stage_refuse(st, in, "this stage takes no such message");
+		trouble_refuse_strange(st, in, "this stage takes no such message");
 		return false;
 	}
 	if (kind == MSG_FREE) {
@@ -267,15 +245,14 @@ static bool admit(struct stage *st, struct stage_input *in)
 		return false;
 	}
 	if (msg_read(&in->m, &in->v)) {
-		stage_refuse(st, in, "malformed payload");
+		trouble_refuse_strange(st, in, "malformed payload");
 		return false;
 	}
-	if (!last_attempt(st, in))
-		return true;
-	stage_error(st, in, EOWNERDEAD, "gave up on a %s message after %u attempts: see the logs "
-		    "of stage %s for what ended it", msg_kind_name(kind), in->m.attempt - 1,
-		    sluice_stage_name(st->in));
-	return false;
+	if (last_attempt(st, in)) {
+		give_up(st, in);
+		return false;
+	}
+	return trouble_admit(st, in);
 }
 
 static int claim(struct stage *st, struct stage_input *in, int64_t timeout_ns)
@@ -307,7 +284,7 @@ int stage_loop(struct stage *st)
 	static struct stage_input in[STAGE_MAX_BATCH];
 	int n, admitted;
 
-	while (!st->failed) {
+	for (;;) {
 		take_spares(st);
 		n = claim(st, in, stage_draining(st) ? SLUICE_NOW : SLUICE_FOREVER);
 		if (n == -EINTR && stage_draining(st) < 2) {
@@ -327,6 +304,7 @@ int stage_loop(struct stage *st)
 				  sluice_error());
 			return n;
 		}
+		trouble_return(st);
 		admitted = 0;
 		for (int i = 0; i < n; i++) {
 			if (!admit(st, &in[i]))
@@ -338,5 +316,5 @@ int stage_loop(struct stage *st)
 		if (admitted)
 			st->ops->run(st, in, admitted);
 	}
-	return st->failed ? -ESHUTDOWN : 0;
+	return 0;
 }

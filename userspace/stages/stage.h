@@ -7,7 +7,7 @@
  *
  *	stage_ack()		done: its results are published, or it is a copy of one that was
  *	stage_error()		the request cannot be served: its client is told
- *	stage_refuse()		the message is malformed: dead letter
+ *	stage_refuse()		the message is malformed: dead letter, and its client is told
  *
  * or by a failing stage_result() or stage_publish(), which settle it themselves. Nobody waits for
  * room for long while holding a claim: when no buffer comes free in time the claim is given back.
@@ -22,6 +22,7 @@
 
 #include "../model/error.h"
 #include "../model/llama.h"
+#include "board.h"
 #include "message.h"
 
 #define STAGE_MAX_BATCH	64u
@@ -60,6 +61,7 @@ struct stage_result {
  * @open:	load the model; 0 or a negative errno with a line in @err
  * @run:	work; @n is at least 1
  * @fail:	how an error reaches the client; NULL = by an ERROR message to the output stage
+ * @takes:	declaration of types for a stage whose pipeline declares none; NULL = all of its kinds
  */
 struct stage_ops {
 	enum msg_stage	self;
@@ -70,8 +72,9 @@ struct stage_ops {
 	int		(*open)(struct stage *st, struct model_error *err);
 	void		(*run)(struct stage *st, struct stage_input *in, int n);
 	void		(*close)(struct stage *st);
-	void		(*fail)(struct stage *st, struct stage_input *in, int errnum,
-				const char *text);
+	void		(*fail)(struct stage *st, struct stage_input *in,
+				const struct msg_failure *failure);
+	const char	*takes;
 };
 
 /**
@@ -111,7 +114,7 @@ struct stage {
 	bool			has_spare[MSG_CLIENT];
 	struct stage_busy	busy[STAGE_BUSY_MEMORY];
 	unsigned int		busy_next;
-	bool			failed;			/* leave with an error */
+	struct trouble		*trouble;		/* trouble.c */
 	void			*priv;			/* the daemon's own */
 };
 
@@ -164,6 +167,9 @@ void stage_refuse(struct stage *st, struct stage_input *in, const char *why);
 void stage_give_back(struct stage *st, struct stage_input *in);
 void stage_error(struct stage *st, struct stage_input *in, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/** stage_out() - the ring @to, or NULL while it does not exist: then messages for it are errors */
+struct sluice_ep *stage_out(struct stage *st, enum msg_stage to);
 
 /** stage_hop() - fill in this stage's entry of a timing chain, all but @done */
 void stage_hop(const struct stage *st, const struct stage_input *in, struct msg_hop *hop);

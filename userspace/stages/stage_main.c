@@ -241,12 +241,6 @@ int stage_draining(const struct stage *st)
 	return signals;
 }
 
-void stage_closed(struct stage *st, enum msg_stage to)
-{
-	stage_log("stage %s was destroyed, leaving", sluice_stage_name(st->out[to]));
-	st->failed = true;
-}
-
 static void catch_signals(void)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
@@ -331,6 +325,7 @@ static void shut(struct stage *st)
 {
 	if (st->ops->close)
 		st->ops->close(st);
+	trouble_free(st);
 	sluice_detach(st->in);
 	for (int i = 0; i < MSG_CLIENT; i++)
 		sluice_detach(st->out[i]);
@@ -354,6 +349,8 @@ int stage_main(int argc, char **argv, const struct stage_ops *ops)
 	ret = pin(st->opt.cpu);
 	if (!ret)
 		ret = attach_outputs(st);
+	if (!ret)
+		ret = trouble_create(st);
 	if (!ret) {
 		ret = ops->open(st, &err);
 		if (ret)

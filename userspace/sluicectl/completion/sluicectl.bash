@@ -22,7 +22,7 @@ _sluicectl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} words=
 	local policies='shared round-robin least-outstanding weighted affinity' commands
-	commands='create destroy repair policy list show stats check send recv dead up down run chat model'
+	commands='create destroy repair policy list show stats top check send recv dead up down run chat model'
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -43,7 +43,7 @@ _sluicectl() {
 		dead,dead) words='list show requeue drop' ;;
 		policy,policy) words=$(_sluicectl_stages) ;;
 		policy,*) words=$policies ;;
-		dead,* | destroy,* | repair,* | show,* | stats,* | check,* | send,send | recv,*)
+		dead,* | destroy,* | repair,* | show,* | stats,* | top,* | check,* | send,send | recv,*)
 			words=$(_sluicectl_stages)
 			;;
 		down,*) words=$(_sluicectl_pipelines) ;;

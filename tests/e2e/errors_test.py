@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What goes wrong in a pipeline reaches the client: stage, attempt, errno, reason; and soon.
+
+A poison prompt, types that are refused, a stage that is not there, a daemon that keeps dying and its
+circuit breaker. Runs in a box; prints TAP. errors_test.sh starts the box.
+
+example: errors_test.py --model smollm2.gguf --module sluice.ko
+"""
+
+import argparse
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+from pipeline_box import BUILD, NAME, ROOT, SLUICECTL, Pipeline, Tap, wait_until
+
+PROMPT = "Once upon a time"
+SOON = 20		# seconds that a box under load may take; the time-outs are 30 s and more
+POISON = "The quick brown fox jumps over the lazy dog. " * 180
+
+
+def sluicectl(*args, **more):
+    return subprocess.run([SLUICECTL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          check=False, **more)
+
+
+def failure(p, prompt, *options, timeout=60):
+    """The error of a run as --json gives it, its one line, its exit status, and seconds it took."""
+    begun = time.monotonic()
+    run = p.start(prompt, "--json", *options)
+    out, err = run.communicate(timeout=timeout)
+    took = time.monotonic() - begun
+    try:
+        error = json.loads(out).get("error", {})
+    except ValueError:
+        error = {}
+    return error, err.decode(), run.returncode, took
+
+
+def check_failure(tap, name, got, stage, number, words, status=1, attempt=1):
+    """All of what a client is to know, and in time."""
+    error, line, code, took = got
+    tap.equal((error.get("stage"), error.get("name"), error.get("attempt"), code),
+              (stage, errno.errorcode[number], attempt, status),
+              f"{name}: stage, errno, attempt, exit status")
+    tap.ok(words in error.get("reason", ""), f"{name}: the reason", f"{error}\n{line}")
+    tap.ok(len(line.splitlines()) == 1 and stage in line and words in line,
+           f"{name}: one line for people", line)
+    tap.ok(took < SOON, f"{name}: soon, not by a time-out", f"{took:.1f} s")
+
+
+def pipeline_file(directory, **changes):
+    """smollm2.toml with lines added to, or replaced in, the tables of stages."""
+    lines, stage = [], None
+    text = (ROOT / "userspace" / "pipelines" / f"{NAME}.toml").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        key = line.split("=")[0].strip()
+        if key == "name":
+            stage = line.split('"')[1]
+        changed = changes.get(stage, {}) if stage != NAME else {}
+        if key in changed:
+            continue
+        lines.append(line)
+        if key == "name":
+            lines += [f"{k} = {v}" for k, v in changed.items()]
+    file = pathlib.Path(directory) / f"{NAME}.toml"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
+
+
+def command(stage, *before):
+    """The daemon's command of smollm2.toml behind another program's."""
+    words = [*before, str(BUILD / "bin" / f"sluice-{stage}"), "--model", "${model}", "--ctx", "${context}",
+             "--max-streams", "${streams}"]
+    return json.dumps(words)
+
+
+# ------------------------------------------------------------------------ poison ---
+
+def letters_of(stage):
+    return json.loads(sluicectl("dead", "list", stage, "--json").stdout)
+
+
+def test_poison(args, tap, directory, attempts):
+    """A prompt that costs more processor time than its daemon may use kills each that touches it.
+
+    With one attempt it becomes a dead letter of the kernel's, and the supervisor tells the client;
+    with several the last daemon that gets it does. Either way people find the letter.
+    """
+    file = pipeline_file(directory, encoder={
+        "command": command("encoder", "prlimit", "--cpu=5:5"), "max_attempts": attempts})
+    name = f"a poison prompt with {attempts} attempt{'s' * (attempts > 1)}"
+    with Pipeline(args.model, args.module, file) as p:
+        want = p.ask(PROMPT, "--raw", "--tokens", "24")["text"]
+        other = p.start(PROMPT, "--raw", "--tokens", "24", "--json")
+        check_failure(tap, name, failure(p, POISON, "--raw", "--tokens", "4"), "encoder",
+                      errno.EOWNERDEAD, "gave up on a PREFILL message", attempt=attempts)
+        tap.equal(json.loads(p.finish(other))["text"], want, f"{name}: another stream is unharmed")
+        letters = letters_of("encoder")
+        tap.equal([x["errno"] for x in letters], [errno.EOWNERDEAD],
+                  f"{name}: the letter is there for people")
+        check = sluicectl("check", "--quiet", "encoder")
+        tap.equal(check.returncode, 1, f"{name}: check says degraded")
+        sluicectl("dead", "drop", "encoder", "--all")
+        wait_until(lambda: p.pid("encoder"))
+        tap.equal(sluicectl("check", "encoder").returncode, 0, f"{name}: and healthy afterwards")
+        tap.equal(p.ask(PROMPT, "--raw", "--tokens", "24")["text"], want, f"{name}: all go on")
+
+
+# ------------------------------------------------------------------------- types ---
+
+def test_types(args, tap, directory):
+    file = pipeline_file(directory, encoder={"accepts": '["embedding:f32[?,64]"]'})
+    with Pipeline(args.model, args.module, file) as p:
+        check_failure(tap, "a type that a stage does not take",
+                      failure(p, PROMPT, "--raw", "--tokens", "4"), "encoder", errno.EPROTOTYPE,
+                      "takes embedding:f32[?,64]; got embedding:f32[4,576]")
+        # A typed message by itself, from somebody who waits for its acknowledgement.
+        sent = sluicectl("send", "embedding", "--type", "image/png", "--wait", "--timeout", "20s",
+                         "no picture")
+        tap.ok(sent.returncode == 1 and b"wrong type" in sent.stderr.lower(),
+               "an unknown type: its sender is told", sent.stderr.decode())
+        tap.ok(wait_until(lambda: [x["errno"] for x in letters_of("embedding")] ==
+                          [errno.EPROTOTYPE]), "and the dead letter says why",
+               letters_of("embedding"))
+        log = pathlib.Path(os.environ.get("SLUICE_RUN_DIR", "/run/sluice")) / f"{NAME}.log"
+        tap.ok("this stage takes text or tokens; got image/png" in log.read_text(encoding="utf-8"),
+               "by its name in the log")
+
+
+# ------------------------------------------------------------------ no downstream ---
+
+def make_again(stage, size, buffers):
+    sluicectl("create", stage, "--slots", "128", "--buffers", str(buffers), "--buffer-size", size,
+              "--dead-letters", "64")
+
+
+def test_downstream(args, tap, directory):
+    file = pipeline_file(directory)
+    with Pipeline(args.model, args.module, file) as p:
+        want = p.ask(PROMPT, "--raw", "--tokens", "8")["text"]
+        sluicectl("destroy", "--force", "encoder")
+        check_failure(tap, "a stage that was destroyed",
+                      failure(p, PROMPT, "--raw", "--tokens", "8"), "encoder", errno.ESHUTDOWN,
+                      "destroyed")
+        make_again("encoder", "5M", 16)
+        tap.ok(wait_until(lambda: p.pid("encoder"), 60), "it is made again, and served")
+
+        def same():
+            run = p.start(PROMPT, "--raw", "--tokens", "8", "--json")
+            out = run.communicate(timeout=60)[0]
+            return not run.returncode and json.loads(out)["text"] == want
+        tap.ok(wait_until(same, 30, 0.5), "and answers go on")
+        sluicectl("destroy", "--force", "output")
+        got = failure(p, PROMPT, "--raw", "--tokens", "8")
+        tap.ok(got[2] and got[0].get("stage") == "output" and got[3] < SOON,
+               "the last stage was destroyed: told without it", got)
+        tap.equal(sluicectl("check", "--quiet", "output").returncode, 3,
+                  "check of what is not there")
+
+
+# ---------------------------------------------------------------------- breakers ---
+
+def test_breaker(args, tap, directory):
+    """A decoder that cannot start any more is shut off, refused early, and tried again later."""
+    flag = pathlib.Path(directory) / "broken"
+    shell = f'test ! -e {flag} || exit 1; exec "$0" "$@"'
+    file = pipeline_file(directory, decoder={
+        "command": command("decoder", "sh", "-c", shell), "breaker_failures": 3,
+        "breaker_backoff": '"3s"', "breaker_backoff_max": '"3s"'})
+    with Pipeline(args.model, args.module, file) as p:
+        want = p.ask(PROMPT, "--raw", "--tokens", "24")["text"]
+        tap.equal(p.show("decoder")["breaker"]["state"], "closed", "the breaker is closed")
+        running = p.start(PROMPT, "--raw", "--tokens", "1000", "--ignore-eos", "--json")
+        wait_until(lambda: p.show("decoder")["tail"] > 30)
+        flag.touch()
+        p.signal("decoder", signal.SIGKILL)
+        tap.ok(wait_until(lambda: p.show("decoder")["breaker"]["state"] == "open"),
+               "it opens after repeated failures", p.show("decoder")["breaker"])
+        tap.equal(sluicectl("check", "--quiet", "decoder").returncode, 2, "check says broken")
+        top = json.loads(sluicectl("top", "--once", "--json", "--interval", "10ms",
+                                   "decoder").stdout)["stages"][0]
+        tap.equal((top["breaker"], top["health"]), ("open", "broken"), "top shows it")
+        error, line, status, _ = failure(p, PROMPT, "--raw", "--tokens", "4")
+        tap.ok((error.get("stage"), error.get("name"), status) == ("decoder", "EHOSTDOWN", 8) and
+               "try again in" in error["reason"], "requests are refused with stage and retry-after",
+               f"{error} {line}")
+        out, _ = running.communicate(timeout=60)
+        tap.equal(json.loads(out)["error"]["name"], "EHOSTDOWN",
+                  "who was in the middle of an answer is told, too")
+        flag.unlink()
+        tap.ok(wait_until(lambda: p.show("decoder")["breaker"]["state"] == "closed", 60),
+               "it closes when a probe goes well", p.show("decoder")["breaker"])
+        tap.equal(p.ask(PROMPT, "--raw", "--tokens", "24")["text"], want, "and answers go on")
+        tap.ok(p.show("decoder")["breaker"]["trips"] >= 1, "how often it opened is counted")
+        tap.ok(wait_until(lambda: not sluicectl("check", "--quiet").returncode, 10),
+               "check says healthy", sluicectl("check").stderr.decode())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--module", required=True)
+    parser.add_argument("--only", default="", help="run only the test with this name")
+    args = parser.parse_args()
+
+    tap = Tap()
+    tests = {
+        "poison": lambda d: [test_poison(args, tap, d, n) for n in (1, 3)],
+        "types": lambda d: test_types(args, tap, d),
+        "downstream": lambda d: test_downstream(args, tap, d),
+        "breaker": lambda d: test_breaker(args, tap, d),
+    }
+    for name, test in tests.items():
+        if args.only in ("", name):
+            begun = time.monotonic()
+            with tempfile.TemporaryDirectory() as directory:
+                test(directory)
+            print(f"# {name}: {time.monotonic() - begun:.1f} s", flush=True)
+    tap.ok(not os.path.exists("/dev/sluice/control"), "the module could be removed")
+    tap.finish()
+
+
+if __name__ == "__main__":
+    main()
