@@ -62,7 +62,7 @@ FIXTURE_SETUP(log)
 	static int n;
 
 	snprintf(self->stage, sizeof(self->stage), "log.%d.%d", getpid(), n++);
-	ASSERT_EQ(0, sluice_log_create(self->stage, 4096 - 64, 2000)) TH_LOG("%s", sluice_error());
+	ASSERT_EQ(0, sluice_log_create(self->stage, 4096 - 64, 20000)) TH_LOG("%s", sluice_error());
 	ASSERT_EQ(0, sluice_ctx_create(0, &self->ctx));
 	digests = mmap(NULL, POSITIONS * sizeof(*digests), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
