@@ -103,9 +103,9 @@ static u64 next_lap(const struct sluice_credit *c)
 /*
  * Any message of ours that is over will do, but the kernel looks at one word only, and only as a
  * waiter parks. So with io_uring the WAIT is parked first, and all our tickets are looked at while
- * it is (P5): whoever acknowledges one later sees a sleeper and kicks, which ends the sleep, whatever
- * its cursor. poll() looks at that word again each time it is woken, and sleeps on if it is not the
- * one: it must not sleep for long.
+ * it is (P5): whoever acknowledges one later sees a sleeper and kicks, which ends the sleep,
+ * whatever its cursor. poll() looks at that word again each time it is woken, and sleeps on if it
+ * is not the one: it must not sleep for long.
  */
 static int credit_sleep(struct sluice_credit *c, u64 *slice, u64 deadline)
 {

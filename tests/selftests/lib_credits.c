@@ -325,7 +325,8 @@ TEST_F(ring, sleeps_on)
 	EXPECT_EQ(-EAGAIN, sluice_credit_wait(c, 10 * MS));
 	before = sluice_counters(self->out)->sleeps;
 	EXPECT_EQ(-EAGAIN, sluice_credit_wait(c, SECOND));
-	EXPECT_LE(sluice_counters(self->out)->sleeps - before, sluice_ctx_uses_uring(self->ctx) ? 2 : 28);
+	EXPECT_LE(sluice_counters(self->out)->sleeps - before,
+		  sluice_ctx_uses_uring(self->ctx) ? 2 : 28);
 	ASSERT_EQ(0, sluice_claim(self->in, &m, SLUICE_NOW));
 	ASSERT_EQ(0, sluice_ack(self->in, &m));
 	sluice_credit_free(c);

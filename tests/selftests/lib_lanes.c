@@ -294,7 +294,8 @@ TEST_F(lanes, destroyed)
 	/* for the teardown */
 	sluice_lanes_detach(self->in);
 	self->in = NULL;
-	EXPECT_EQ(-ENOENT, sluice_lanes_destroy(self->stage, classes, 1, 0, SLUICE_DESTROY_FORCE));
+	EXPECT_EQ(-ENOENT,
+		  sluice_lanes_destroy(self->stage, classes, 1, 0, SLUICE_DESTROY_FORCE));
 	ASSERT_EQ(0, make_lanes(self->stage));
 }
 

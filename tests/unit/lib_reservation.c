@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Description: lanes, credits and admission on plain memory: who is next, what is over, what is told
+ * Description: lanes, credits and admission on plain memory: who is next, what is over, what is said
  *
  * Nobody sleeps here; lib_lanes, lib_credits and lib_admission of the selftests do.
  */

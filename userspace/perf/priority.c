@@ -28,9 +28,10 @@
 static const char usage_text[] =
 "usage: sluice-perf priority [OPTION...]\n"
 "\n"
-"A high class and a low class of messages, served by the same replicas. The high one sends a message,\n"
-"waits until it is acknowledged, thinks for a while, sends the next. That is measured while nobody\n"
-"else sends (idle), and while a producer of the low class keeps its ring full (flood), with\n"
+"A high class and a low class of messages, served by the same replicas. The high one sends a\n"
+"message, waits until it is acknowledged, thinks for a while, sends the next. That is measured\n"
+"while nobody else sends (idle), and while a producer of the low class keeps its ring full\n"
+"(flood), with\n"
 "\n"
 "  shared    one stage for both classes\n"
 "  lanes     a stage for each class; all replicas take from both, the high one first\n"
@@ -48,8 +49,9 @@ static const char usage_text[] =
 "  --plot-file FILE percentiles for gnuplot into FILE\n"
 "  --quiet          no progress on standard error\n"
 "\n"
-"Latency: from the send to the ACK, all rounds together. ratio: of the two p99, flood to idle, the\n"
-"median over the rounds, and between which values it lies. low: messages of the low class a second.\n"
+"Latency: from the send to the ACK, all rounds together. ratio: of the two p99, flood to idle,\n"
+"the median over the rounds, and between which values it lies. low: messages of the low class a\n"
+"second.\n"
 "\n"
 "example: sluice-perf priority --replicas 4 --low-service 4000 --plot-file priority.dat\n";
 
@@ -88,7 +90,9 @@ static int process_fails(void)
 
 static void pause_us(uint64_t us)
 {
-	struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
+	struct timespec t = {
+		.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000,
+	};
 
 	while (nanosleep(&t, &t) && errno == EINTR)
 		;
@@ -307,8 +311,8 @@ static double us(const struct priority *p, int setup, int load, size_t which)
 static void report_table(const struct priority *p)
 {
 	perf_machine_print(stdout);
-	printf("%u replicas, %u of them reserved; %u us a message, %u us one of the low class, %s;\n"
-	       "%u messages, %u rounds\n\n", p->replicas, p->reserve, p->service_us, p->low_us,
+	printf("%u replicas, %u of them reserved; %u us a message, %u us one of the low class, "
+	       "%s;\n%u messages, %u rounds\n\n", p->replicas, p->reserve, p->service_us, p->low_us,
 	       p->busy ? "computed" : "slept", p->messages, p->rounds);
 	printf("%-10s %-6s %10s %10s %10s   %-22s %10s\n", "", "", "p50, us", "p99, us",
 	       "p99.9, us", "ratio of p99", "low, msg/s");

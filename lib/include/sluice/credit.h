@@ -6,13 +6,13 @@
  *
  *	sluice_credit_create(out, 8, &credit);
  *	while (...)
- *		sluice_credit_send(credit, &msg, SLUICE_FOREVER);	// waits while 8 are not acknowledged
+ *		sluice_credit_send(credit, &msg, SLUICE_FOREVER);	// waits while 8 are
  *
  * A stage that several producers share is one ring: whoever sends fastest fills it. Credits bound
  * each producer's share from its own side, and with it how old its messages can get in the ring.
  *
- * A credit is back when the message's slot says that it is over: acknowledged, in whatever order, or
- * a dead letter. Nobody is told and nothing is counted twice; the word of the slot alone decides,
+ * A credit is back when the message's slot says that it is over: acknowledged, in whatever order,
+ * or a dead letter. Nobody is told and nothing is counted twice; the word of the slot alone decides,
  * and it is looked at only when no credit is left. A message that was redelivered keeps its credit.
  *
  * Credits are of the process: what one that died has in the ring stays there and is worked, and who
