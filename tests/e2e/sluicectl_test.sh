@@ -374,6 +374,8 @@ test_watching() {
 		.backlog == 0 and (.endpoints | length) == 1 and .endpoints[0].pid == $pid and .endpoints[0].parked"
 	try sluicectl top --rounds 3 --interval 20ms --stages t.watch
 	check "--rounds prints as many tables on a dumb terminal" [ "$(grep -c '^STAGE' "$work/out")" -eq 3 ]
+	try sh -c "(sleep 1; printf q) | TERM=xterm timeout 60 script -qec 'sluicectl top t.watch --interval 50ms' /dev/null"
+	check "on a terminal it writes over itself, and q leaves" succeeds $'\033\\[H\033\\[J.*t.watch'
 	for i in $(seq 20); do sluicectl send t.watch "$i"; sleep 0.02; done &
 	try sluicectl top t.watch --once --interval 300ms --json
 	check "and a rate while messages pass" json '.stages[0] | .rate > 1 and .endpoints[0].rate >= 0'
@@ -402,7 +404,7 @@ test_watching() {
 	try sluicectl check t.watch --dead 5
 	check "as many as are allowed are not" [ "$status" -eq 0 ]
 	check "nobody was attached to by all that" is t.watch .producers 0
-	sluicectl destroy t.watch
+	sluicectl destroy --force t.watch
 	sluicectl create t.stuck --slots 64 --ack-timeout 200ms
 	sluicectl recv t.stuck --count 0 >/dev/null &
 	pid=$!

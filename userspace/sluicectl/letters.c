@@ -175,6 +175,24 @@ static void leave(struct post *post)
 	post->ep = NULL;
 }
 
+static int enter(struct post *post, const char *name, sd_event_io_handler_t handler);
+
+/*
+ * Destroyed, or put out by `sluicectl repair`, after which our mappings are no longer there to look
+ * at. Who was put out attaches anew, if there is something to attach to.
+ */
+static bool put_out(struct post *post, uint32_t events, sd_event_io_handler_t handler)
+{
+	char name[SLUICE_NAME_MAX];
+
+	if (!(events & (EPOLLERR | EPOLLHUP)))
+		return false;
+	memcpy(name, sluice_stage_name(post->ep), sizeof(name));
+	leave(post);
+	enter(post, name, handler);
+	return true;
+}
+
 static int on_dead(sd_event_source *source, int fd, uint32_t events, void *data)
 {
 	/* Of the original only its head is wanted, which says where the client is. */
@@ -183,6 +201,8 @@ static int on_dead(sd_event_source *source, int fd, uint32_t events, void *data)
 	struct sluice_msg m;
 	int err, looks = 0;
 
+	if (put_out(post, events, on_dead))
+		return 0;
 	do {
 		while (!(err = sluice_peek(post->ep, &m, copy, sizeof(copy)))) {
 			if (m.len > sizeof(copy))
@@ -192,11 +212,10 @@ static int on_dead(sd_event_source *source, int fd, uint32_t events, void *data)
 				on_letter(post, &m);
 			}
 		}
-		if (err != -EAGAIN || (err = sluice_poll_arm(post->ep)) < 0) {
-			leave(post);
-			return 0;
-		}
-	} while (err && ++looks < LOOKS_MAX);
+		err = err == -EAGAIN ? sluice_poll_arm(post->ep) : err;
+	} while (err > 0 && ++looks < LOOKS_MAX);
+	if (err < 0)
+		leave(post);
 	return 0;
 }
 
@@ -234,6 +253,8 @@ static int on_unserved(sd_event_source *source, int fd, uint32_t events, void *d
 	struct sluice_msg m;
 	int err, looks = 0;
 
+	if (put_out(post, events, on_unserved))
+		return 0;
 	do {
 		while (looks < LOOKS_MAX && !(err = sluice_claim(post->ep, &m, SLUICE_NOW))) {
 			answer(post, &m);
@@ -241,11 +262,10 @@ static int on_unserved(sd_event_source *source, int fd, uint32_t events, void *d
 		}
 		if (looks >= LOOKS_MAX)
 			return 0;	/* the descriptor stays ready */
-		if (err != -EAGAIN || (err = sluice_poll_arm(post->ep)) < 0) {
-			leave(post);
-			return 0;
-		}
-	} while (err);
+		err = err == -EAGAIN ? sluice_poll_arm(post->ep) : err;
+	} while (err > 0);
+	if (err < 0)
+		leave(post);
 	return 0;
 }
 
