@@ -18,21 +18,6 @@ static u32 sl_bit(u64 recipient)
 	return __ffs64(recipient);
 }
 
-/* Bits of those who get @ticket: not of who came later with a bit of somebody who went. */
-static u64 sl_recipients_of(const struct sl_stage *s, u64 ticket, u64 owed)
-{
-	u64 keep = 0, left = owed & s->recipients;
-
-	while (left) {
-		u32 bit = sl_bit(left);
-
-		left &= left - 1;
-		if (ticket_diff(ticket, s->starts[bit], s->order) >= 0)
-			keep |= 1ull << bit;
-	}
-	return keep;
-}
-
 static void sl_set_recipients(struct sl_stage *s, u64 recipients)
 {
 	s->recipients = recipients;
@@ -63,16 +48,19 @@ static bool sl_broadcast_free(struct sl_stage *s, u32 index, u64 word)
 	return true;
 }
 
-/* The bits of those who are gone out of one mask. Return: true when the slot is free by it. */
+/*
+ * The bits of those who are gone out of one mask, whatever ticket it is of by now: nobody sends to
+ * them any more. No bit of anybody else, which its owner alone may clear: this one may look at the
+ * mask of another ticket than @word's. Return: true when the slot is free by it.
+ */
 static bool sl_broadcast_prune_slot(struct sl_stage *s, u32 index, u64 word)
 {
 	struct sluice_slot *slot = sl_slot(s, index);
-	u64 owed = READ_ONCE(slot->target);
-	u64 keep = sl_recipients_of(s, ticket_of(slot_lap(word), index, s->order), owed);
+	u64 gone = READ_ONCE(slot->target) & ~s->recipients;
 
 	lockdep_assert_held(&s->lock);
-	if (owed & ~keep)
-		mask_clear(&slot->target, owed & ~keep);
+	if (gone)
+		mask_clear(&slot->target, gone);
 	if (slot_state(word) != SLOT_READY || READ_ONCE(slot->target))
 		return false;
 	return sl_broadcast_free(s, index, word);
@@ -107,25 +95,50 @@ void sl_broadcast_reset(struct sl_stage *s)
 /* --------------------------------------------------------- join and leave --- */
 
 /*
- * A bit more in the mask of what is held. It counts only if the word says the same before and
- * after: a slot of a newer ticket has the bit anyway, and one whose mask was empty is being freed,
- * or not addressed yet.
+ * A bit more in a mask that was empty while its message was being written. Was it still, when the
+ * bit came? If others are in the mask by now, it was. If nobody is, all the others have
+ * acknowledged, perhaps before it came, and then somebody is about to free the slot: so it is freed
+ * here, before the newcomer can look. Else its ACK could hit the next ticket of the slot.
+ */
+static bool sl_broadcast_added(struct sl_stage *s, u32 index, u64 lap, u64 bit)
+{
+	u64 now = sl_slot_word(s, index);
+
+	if (slot_lap(now) != lap)
+		return false;	/* the slot's next ticket has the bit anyway */
+	if (slot_state(now) != SLOT_READY)
+		return slot_state(now) == SLOT_WRITING;
+	smp_rmb();	/* READY, then the mask: address comes before publish */
+	if (READ_ONCE(sl_slot(s, index)->target) != bit)
+		return true;
+	sl_broadcast_free(s, index, now);
+	return false;
+}
+
+/*
+ * A bit more in the mask of what is held. A mask that is not empty is one ticket's as long as the
+ * word has its lap, and a slot of a newer ticket has the bit anyway. READY with an empty one is
+ * over.
  */
 static bool sl_broadcast_add(struct sl_stage *s, u64 ticket, u64 bit)
 {
-	struct sluice_slot *slot = sl_slot(s, ticket_index(ticket, s->order));
+	u32 index = ticket_index(ticket, s->order);
+	struct sluice_slot *slot = sl_slot(s, index);
 	u64 w = slot ? READ_ONCE(slot->word) : 0, owed;
 
 	if (!slot || slot_lap(w) != ticket_lap(ticket, s->order))
 		return false;
 	if (slot_state(w) != SLOT_WRITING && slot_state(w) != SLOT_READY)
 		return false;
+	smp_rmb();	/* the word, then the mask: address comes before publish */
 	owed = READ_ONCE(slot->target);
+	if (!owed && slot_state(w) == SLOT_READY)
+		return false;
 	if (!sl_cas(&slot->target, owed, owed | bit))
 		return false;
 	if (owed)
 		return slot_lap(READ_ONCE(slot->word)) == slot_lap(w);
-	return slot_state(w) == SLOT_WRITING && READ_ONCE(slot->word) == w;
+	return sl_broadcast_added(s, index, slot_lap(w), bit);
 }
 
 /* The first ticket of an unbroken run of held messages that ends before @tail. */
@@ -146,11 +159,24 @@ static u64 sl_broadcast_oldest(struct sl_stage *s, u64 tail, u64 bit)
 	return start;
 }
 
+/*
+ * Of whoever had it before: a producer had looked before that one went, and wrote it down later.
+ * What is free by it, the tick finds.
+ */
+static void sl_broadcast_clear(struct sl_stage *s, u64 bit)
+{
+	u32 i;
+
+	for (i = 0; sl_next_slot(s, &i); i++)
+		mask_clear(&sl_slot(s, i)->target, bit);
+}
+
 /**
  * sl_broadcast_join() - a consumer of a broadcast gets a bit
  *
- * What is older than its start is not for it, although a mask may have the bit by then; it
- * acknowledges that without a look. The caller has seen that a bit is left.
+ * What is older than its start is not for it, although a mask may have the bit by then: of a
+ * producer who looked before the bit's last owner went. It acknowledges that without a look, and
+ * nobody else does. The caller has seen that a bit is left.
  */
 void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep)
 {
@@ -159,6 +185,8 @@ void sl_broadcast_join(struct sl_stage *s, struct sl_endpoint *ep)
 	lockdep_assert_held(&s->lock);
 	s->bits_taken |= bit;
 	ep->recipient = bit;
+	ep->joined = ktime_get_ns();
+	sl_broadcast_clear(s, bit);
 	sl_set_recipients(s, s->recipients | bit);
 	sl_ring_find_tail(s);
 	s->starts[sl_bit(bit)] = s->tail;
@@ -186,10 +214,11 @@ static void sl_broadcast_expel(struct sl_endpoint *ep)
 	u32 i;
 
 	for (i = 0; sl_next_slot(s, &i); i++) {
-		u64 w = sl_slot_word(s, i);
+		struct sluice_slot *slot = sl_slot(s, i);
+		u64 w = READ_ONCE(slot->word);
 
 		if (slot_state(w) == SLOT_READY &&
-		    READ_ONCE(sl_slot(s, i)->target) & ep->recipient)
+		    slot_owes(&slot->word, &slot->target, w, ep->recipient))
 			sl_queue_missed(s, i, w);
 	}
 	sl_set_recipients(s, s->recipients & ~ep->recipient);
@@ -218,31 +247,42 @@ void sl_broadcast_starts(struct sl_stage *s)
  * sl_broadcast_tick() - a READY word of a broadcast
  * @late:	it is so for longer than ack_timeout
  *
+ * Who owes is asked before the word is, once more: nobody is put out for the slot's next ticket.
+ *
  * Return: true when slots became free.
  */
 bool sl_broadcast_tick(struct sl_stage *s, u32 index, u64 word, bool late)
 {
 	bool freed = sl_broadcast_prune_slot(s, index, word);
+	u64 owed, now = ktime_get_ns();
 	struct sl_endpoint *ep;
 	unsigned long id;
-	u64 owed;
 
 	if (freed || !late || s->flags & SLUICE_CREATE_SLOW_WAITS)
 		return freed;
 	owed = READ_ONCE(sl_slot(s, index)->target) & s->recipients;
-	if (!owed)
+	smp_rmb();	/* the mask, then the word: it was this ticket's */
+	if (!owed || sl_slot_word(s, index) != word)
 		return false;
-	xa_for_each(&s->endpoints, id, ep)
-		if (!ep->dead && ep->recipient & owed)
-			sl_broadcast_expel(ep);
-	sl_broadcast_prune(s);
-	return true;	/* they are told, too */
+	xa_for_each(&s->endpoints, id, ep) {
+		/* who joined at an old message has its time, too */
+		if (ep->dead || !(ep->recipient & owed) || now - ep->joined < s->ack_timeout_ns)
+			continue;
+		sl_broadcast_expel(ep);
+		freed = true;	/* they are told, too */
+	}
+	if (freed)
+		sl_broadcast_prune(s);
+	return freed;
 }
 
 /* ---------------------------------------------------------------- read(2) --- */
 
 /**
  * sl_broadcast_ack() - by the kernel, in the name of @ep
+ *
+ * Under the lock, since another thread of @ep may unmap it meanwhile: then its bit is another's.
+ *
  * Return: false when it was not owed any more.
  */
 bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token)
@@ -253,9 +293,13 @@ bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token)
 		.buf = READ_ONCE(slot->buf),
 		.flags = READ_ONCE(slot->flags),
 	};
-	bool last;
+	bool last = false, owed;
 
-	if (slot_broadcast_ack(&slot->word, &slot->target, token, ep->recipient, &last) != SLOT_OK)
+	mutex_lock(&s->lock);
+	owed = !ep->dead && slot_broadcast_ack(&slot->word, &slot->target, token, ep->recipient,
+					       &last) == SLOT_OK;
+	mutex_unlock(&s->lock);
+	if (!owed)
 		return false;
 	if (last)
 		sl_ring_acked(s, ticket, &m);
@@ -267,13 +311,15 @@ bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token)
  * @room:	bytes that it can take; a longer message stays
  * @token:	out, the word; nothing is changed by the look
  *
- * A walk never goes back: behind the cursor nobody's bit is set.
+ * A walk never goes back: behind the cursor nobody's bit is set. What it passed may have been for
+ * it until it was put out, and a producer that had looked before may address it for some time.
  * Return: 0, -EMSGSIZE, -ENOTCONN (put out), -EAGAIN (nothing).
  */
 int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket,
 		      u64 *token)
 {
 	u64 start = READ_ONCE(s->starts[sl_bit(ep->recipient)]);
+	bool passed = false;
 	u32 tries, len;
 
 	lockdep_assert_held(&ep->read_lock);
@@ -292,12 +338,17 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 		case LOOK_WAIT:
 			return -EAGAIN;
 		case LOOK_CLAIM:
-			if (!(READ_ONCE(slot->target) & ep->recipient))
+			if (!(READ_ONCE(slot->target) & ep->recipient)) {
+				passed = true;
 				break;
+			}
 			if (ticket_diff(cursor, start, s->order) < 0) {
 				sl_broadcast_ack(ep, cursor, w);
 				break;
 			}
+			smp_rmb();	/* what was passed before who there is */
+			if (passed && sl_broadcast_expelled(ep))
+				return -ENOTCONN;
 			len = READ_ONCE(slot->len);
 			if (len > room && len <= max_t(u32, s->bufsize, SLUICE_INLINE_MAX))
 				return -EMSGSIZE;
@@ -307,6 +358,7 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 			return 0;
 		case LOOK_PASS:
 			WRITE_ONCE(ep->cursor, ticket_skip(cursor, w, 2, s->order));
+			passed = true;
 			continue;
 		}
 		WRITE_ONCE(ep->cursor, ticket_add(cursor, 1, s->order));

@@ -270,6 +270,7 @@ struct sl_waiter {
  * @lost:	wake-ups in vain since the wait began; under wait_lock
  * @waits_since: when it began, in jiffies
  * @recipient:	of a broadcast: its bit in the masks, 0 = none
+ * @joined:	when it got that, ktime ns
  * @cursor:	of read(2) and poll()
  */
 struct sl_endpoint {
@@ -286,7 +287,7 @@ struct sl_endpoint {
 	u64			waits_since[SL_TURNS];
 	struct address_space	mapping;
 	struct rw_semaphore	fault_lock;	/* @evicted against faults that insert */
-	u64			recipient;
+	u64			recipient, joined;
 	struct sl_waiter	poll;
 	struct mutex		read_lock;	/* one read(2) at a time: cursor, generation */
 	u64			cursor;

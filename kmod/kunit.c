@@ -115,6 +115,42 @@ static void buffers_keep_to_their_state(struct kunit *test)
 	}
 }
 
+/* Everybody clears a bit of the right ticket, once; the last one frees the slot. */
+static void masks_are_of_one_ticket(struct kunit *test)
+{
+	const u64 token = slot_word(5, 0, 0, SLOT_READY), newer = slot_word(6, 0, 0, SLOT_READY);
+	u64 w = token, mask = 0;
+	bool last;
+
+	KUNIT_EXPECT_TRUE(test, mask_set(&mask, 5));
+	KUNIT_EXPECT_TRUE(test, mask_set(&mask, 2));
+	KUNIT_EXPECT_EQ(test, mask, 7);
+	KUNIT_EXPECT_TRUE(test, slot_owes(&w, &mask, token, 4));
+	KUNIT_EXPECT_FALSE(test, slot_owes(&w, &mask, token, 8));
+	KUNIT_EXPECT_FALSE(test, slot_owes(&w, &mask, newer, 4));
+	KUNIT_EXPECT_EQ(test, slot_broadcast_ack(&w, &mask, newer, 4, &last), SLOT_STALE);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_ack(&w, &mask, token, 8, &last), SLOT_STALE);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_ack(&w, &mask, token, 4, &last), SLOT_OK);
+	KUNIT_EXPECT_FALSE(test, last);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_ack(&w, &mask, token, 4, &last), SLOT_STALE);
+	KUNIT_EXPECT_TRUE(test, mask_clear(&mask, 9));
+	KUNIT_EXPECT_EQ(test, mask, 2);
+	KUNIT_EXPECT_EQ(test, w, token);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_ack(&w, &mask, token, 2, &last), SLOT_OK);
+	KUNIT_EXPECT_TRUE(test, last);
+	KUNIT_EXPECT_EQ(test, w, slot_free(6));
+	/* what the kernel freed meanwhile is not freed twice */
+	mask = 1;
+	w = token;
+	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, newer), SLOT_STALE);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, slot_word(5, 3, 0, SLOT_WRITING)),
+			SLOT_STALE);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, token), SLOT_OK);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_free(&w, token), SLOT_STALE);
+	KUNIT_EXPECT_EQ(test, slot_broadcast_ack(&w, &mask, token, 1, &last), SLOT_STALE);
+	KUNIT_EXPECT_EQ(test, mask, 1);
+}
+
 /* ------------------------------------------------------------------ stage --- */
 
 static int stage_init(struct kunit *test)
@@ -280,6 +316,7 @@ static struct kunit_case word_cases[] = {
 	KUNIT_CASE(transitions_keep_to_their_state),
 	KUNIT_CASE(transitions_are_fenced),
 	KUNIT_CASE(buffers_keep_to_their_state),
+	KUNIT_CASE(masks_are_of_one_ticket),
 	{}
 };
 

@@ -2,9 +2,9 @@
 /*
  * broadcast.c: stages whose messages everybody gets.
  *
- * A producer copies the bits of the consumers there are (the hints say so) into the mask of its slot,
- * between reserve and publish; a consumer clears its own by the ACK. The rules are in slot.h and in
- * broadcast.c of the module. A walk never goes back: nothing behind the cursor becomes ours.
+ * A producer copies the bits of the consumers there are (the hints say so) into the mask of its
+ * slot, between reserve and publish; a consumer clears its own by the ACK. The rules are in slot.h
+ * and in broadcast.c of the module. A walk never goes back: nothing behind the cursor becomes ours.
  */
 #include "internal.h"
 
@@ -13,11 +13,21 @@ static u64 recipients(const struct sluice_ep *ep)
 	return sl_load(&ep->hints->recipients);
 }
 
+/*
+ * Not put out? Asked after the mask: who is, loses its bits one after the other, and must not be
+ * given what comes after a message that it has lost.
+ */
+static bool member(const struct sluice_ep *ep)
+{
+	sl_fence_acquire();
+	return recipients(ep) & ep->recipient;
+}
+
 /* -------------------------------------------------------------- produce --- */
 
 /*
- * After reserve, whose compare-and-swap orders the look behind it: who joins later begins after this
- * ticket. Return: 0, -ENOTCONN (nobody is there, P23).
+ * After reserve, whose compare-and-swap orders the look behind it: who joins later begins after
+ * this ticket. Return: 0, -ENOTCONN (nobody is there, P23).
  */
 int __sluice_broadcast_address(struct sluice_ep *ep, struct sluice_slot *slot)
 {
@@ -86,13 +96,38 @@ static void pass_early(struct sluice_ep *ep, struct sluice_slot *slot, u64 word)
 		__sluice_look_after_ack(ep, msg.flags & SLUICE_MSG_TELL);
 }
 
-/* As the walk of claim.c. -ENOTCONN: put out for being slow. */
+static bool put_out(const struct sluice_ep *ep)
+{
+	return !(recipients(ep) & ep->recipient);
+}
+
+/* Not ours: its bit is not set, or it is older than what we joined at. */
+static bool pass(struct sluice_ep *ep, struct sluice_slot *slot, u64 word)
+{
+	if (!(sl_load(&slot->target) & ep->recipient)) {
+		sl_fence_acquire();	/* the mask before who there is */
+		ep->ticket = ticket_add(ep->ticket, 1, ep->order);
+		return true;
+	}
+	if (likely(!ep->early))
+		return false;
+	ep->early = ticket_diff(ep->ticket, ep->start, ep->order) < 0;
+	if (ep->early)
+		pass_early(ep, slot, word);
+	return ep->early;
+}
+
+/*
+ * As the walk of claim.c. -ENOTCONN: put out for being slow. What was passed may have been ours
+ * until then, and a producer that had looked before may address us for some time: that is behind a gap.
+ */
 int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg)
 {
 	u32 steps = 4 * ep->nslots;
+	bool passed = false;
 
 	ep->generation = __atomic_load_n(&ep->hints->generation, __ATOMIC_ACQUIRE);
-	if (unlikely(!(recipients(ep) & ep->recipient)))
+	if (unlikely(put_out(ep)))
 		return -ENOTCONN;
 	while (steps--) {
 		struct sluice_slot *slot = slot_at(ep, ep->ticket);
@@ -102,17 +137,12 @@ int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg)
 		case LOOK_WAIT:
 			return -EAGAIN;
 		case LOOK_CLAIM:
-			if (!(sl_load(&slot->target) & ep->recipient)) {
-				ep->ticket = ticket_add(ep->ticket, 1, ep->order);
+			if (pass(ep, slot, word)) {
+				passed = true;
 				break;
 			}
-			if (unlikely(ep->early)) {
-				ep->early = ticket_diff(ep->ticket, ep->start, ep->order) < 0;
-				if (ep->early) {
-					pass_early(ep, slot, word);
-					break;
-				}
-			}
+			if (unlikely(passed) && put_out(ep))
+				return -ENOTCONN;
 			if (!msg)
 				return 0;
 			if (!take(ep, slot, word, msg))
@@ -120,6 +150,7 @@ int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg)
 			break;
 		case LOOK_PASS:
 			ep->ticket = ticket_skip(ep->ticket, word, 2, ep->order);
+			passed = true;
 			break;
 		}
 	}
@@ -130,7 +161,7 @@ bool __sluice_broadcast_holds(struct sluice_ep *ep, const struct sluice_msg *msg
 {
 	struct sluice_slot *slot = slot_at(ep, msg->ticket);
 
-	return slot_owes(&slot->word, &slot->target, msg->token, ep->recipient);
+	return slot_owes(&slot->word, &slot->target, msg->token, ep->recipient) && member(ep);
 }
 
 /* The last one frees the slot, then its buffer (P17). */

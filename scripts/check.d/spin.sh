@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
-# The Promela model of the protocol.
+# The Promela models of the protocol and of the broadcast.
 
 suite_spin() {
 	tap spin tests/spin/run
@@ -11,6 +11,7 @@ suite_spin() {
 suite_spin_short() {
 	tap spin tests/spin/run --quick
 	tap spin-mutants tests/spin/run --mutants no_attempt no_fence_c no_fence_d \
-		publish_before_sent reap_living queue_no_look
+		publish_before_sent reap_living queue_no_look bc_recipients_first bc_add_to_empty \
+		bc_expel_stale bc_take_no_member bc_empty_stays
 	grep -h '^# ' "$logs/spin.log"
 }

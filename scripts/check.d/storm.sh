@@ -12,13 +12,25 @@ storm_on() {
 		--keep "$logs/storm-$kernel.history" "$@"
 }
 
+# The same where everybody gets everything.
+broadcast_on() {
+	local kernel=$1
+	shift
+	tap "storm-broadcast-$kernel" tests/storm/run --kernel "$kernel" \
+		--timeout "${BOX_TIMEOUT:-900}" --keep "$logs/storm-broadcast-$kernel.history" \
+		--broadcast "$@"
+}
+
 # What make check has time for.
 suite_storm_short() {
 	uml_ready
 	tap history env CMOCKA_MESSAGE_OUTPUT=TAP "$O/tests/history_test"
 	tap storm-user "$O/tests/storm/storm" --kills 10000 --seconds 20 \
 		--keep "$logs/storm-user.history"
+	tap storm-broadcast-user "$O/tests/storm/storm" --broadcast --kills 10000 --seconds 10 \
+		--round 100 --keep "$logs/storm-broadcast-user.history"
 	storm_on uml --kills 100 --idle 20
+	broadcast_on uml --kills 100
 }
 
 suite_storm() {
@@ -26,7 +38,10 @@ suite_storm() {
 	need model
 	tap history env CMOCKA_MESSAGE_OUTPUT=TAP "$O/tests/history_test"
 	tap storm-user "$O/tests/storm/storm" --kills 10000 --keep "$logs/storm-user.history"
+	tap storm-broadcast-user "$O/tests/storm/storm" --broadcast --kills 5000 \
+		--keep "$logs/storm-broadcast-user.history"
 	storm_on uml --kills 1000 --idle 50
+	broadcast_on uml --kills 1000
 	tap storm-no-uring tests/storm/run --kills 300 --idle 20 --no-uring
 	tap storm-pipeline tests/e2e/kill_storm.sh --kills 40
 }
@@ -42,6 +57,7 @@ suite_storm_kernels() {
 	for kernel in 6.1 6.12 7.2; do
 		need kernel-tcg "$kernel" headers "$kernel"
 		BOX_TIMEOUT=3600 storm_on "$kernel" --kills 1000 --idle 50
+		BOX_TIMEOUT=3600 broadcast_on "$kernel" --kills 500
 		tap "storm-pipeline-$kernel" env BOX_KERNEL="$kernel" MODEL="$tiny" \
 			tests/e2e/kill_storm.sh --kills 30
 	done

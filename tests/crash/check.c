@@ -55,11 +55,10 @@ static bool living(uint32_t id)
 	return false;
 }
 
-/* The messages that are in the ring. Every word must be one that slot.h draws. */
-static uint64_t scan(void)
+uint64_t scan_from(uint64_t start)
 {
 	const struct sluice_ep *ep = &world->client[FIRST].ep;
-	uint64_t tail = ep->control->tail, live = 0;
+	uint64_t tail = ep->control->tail, live = 0, older = 0;
 	uint32_t i, id;
 
 	for (i = 0; i < NSLOTS; i++) {
@@ -76,6 +75,8 @@ static uint64_t scan(void)
 				violated("slot %u is being written by nobody", i);
 			continue;
 		case SLOT_CLAIMED:
+			if (world->broadcast)
+				violated("slot %u is claimed, in a broadcast", i);
 			if (!living(slot_owner(w)) && !(world->rest[1].used &&
 			    slot_owner(w) == world->rest[1].ep.id))
 				violated("slot %u is claimed by nobody", i);
@@ -91,13 +92,23 @@ static uint64_t scan(void)
 		if (live & bit(id))
 			violated("message %u is in the ring twice", id);
 		live |= bit(id);
+		if (start != ALL && ticket_diff(t, start, ep->order) < 0)
+			older |= bit(id);
 	}
-	return live;
+	return live & ~older;
+}
+
+/* The messages that are in the ring. */
+static uint64_t scan(void)
+{
+	if (world->broadcast)
+		check_masks();
+	return scan_from(ALL);
 }
 
 /* ----------------------------------------------------------------- history --- */
 
-static struct client *client_at(int i)
+struct client *client_at(int i)
 {
 	return i < CLIENTS ? &world->client[i] : &world->rest[i - CLIENTS];
 }
@@ -115,7 +126,7 @@ static void check_history(uint64_t live)
 			continue;
 		if (c->bad)
 			violated("a message that was claimed is not what was sent");
-		if (c->acked & acked)
+		if (c->acked & acked && !world->broadcast)
 			violated("messages %#llx were acknowledged twice",
 				 (unsigned long long)(c->acked & acked));
 		sent |= c->sent;
@@ -123,10 +134,12 @@ static void check_history(uint64_t live)
 		acking |= c->acking;
 		acked |= c->acked;
 	}
-	if (sent & ~live & ~acking)
+	if (world->broadcast)
+		check_members(sent, live);
+	if (sent & ~live & ~acking && !world->broadcast)
 		violated("messages %#llx are lost: sent, not acknowledged, not in the ring",
 			 (unsigned long long)(sent & ~live & ~acking));
-	if (acked & live)
+	if (acked & live && !world->broadcast)
 		violated("messages %#llx were acknowledged and are still in the ring",
 			 (unsigned long long)(acked & live));
 	if (refused & live)
@@ -151,6 +164,8 @@ static void after_death(const struct client *c, const char *name)
 	for (i = 0; i < NBUFS; i++)
 		if (*buffer_word(ep, i) == buf_word(c->ep.id, BUF_HELD))
 			violated("%s died and still holds buffer %u", name, i);
+	if (world->broadcast)
+		check_gone(c, name);
 }
 
 static void kill_client(int who)
@@ -169,7 +184,7 @@ static void kill_client(int who)
 
 void check_deaths(uint32_t dead)
 {
-	uint64_t before = scan(), after;
+	uint64_t before = scan(), after, owed = 0;
 	int who;
 
 	check_history(before);
@@ -177,7 +192,9 @@ void check_deaths(uint32_t dead)
 		if (dead & bit((uint32_t)who))
 			kill_client(who);
 	after = scan();
-	if (before != after)
+	if (world->broadcast)
+		owed = owed_by_living();
+	if (world->broadcast ? after & ~before || owed & ~after : before != after)
 		violated("recovery changed the messages in the ring from %#llx to %#llx",
 			 (unsigned long long)before, (unsigned long long)after);
 }
@@ -220,6 +237,9 @@ static void check_all_free(void)
 	const struct sluice_ep *ep = &world->client[FIRST].ep;
 	uint32_t i;
 
+	/* what a dead producer addressed to somebody who went before it, nobody has said */
+	if (world->broadcast)
+		reaper_tick(world->reaper);
 	for (i = 0; i < NSLOTS; i++)
 		if (slot_state(ep->slots[i].word) != SLOT_FREE)
 			violated("everybody is dead, everything is drained, slot %u is not FREE",
@@ -228,6 +248,20 @@ static void check_all_free(void)
 		if (*buffer_word(ep, i) != buf_word(0, BUF_FREE))
 			violated("everybody is dead, everything is drained, buffer %u is not FREE",
 				 i);
+}
+
+/* Somebody new, who knows nothing. */
+void join(void)
+{
+	struct client *c = &world->rest[1];
+
+	if (c->used)
+		return;
+	if (world_attach(c, SLUICE_CONSUMER, world->join_flags))
+		violated("no consumer can attach any more");
+	c->older = world->begun & ~scan_from(c->ep.start);
+	if (world->broadcast)
+		check_start(c);
 }
 
 /* Exactly as many messages as there are slots, in order, with all buffers. */
@@ -265,8 +299,9 @@ void check_end(void)
 	int who;
 
 	check_history(live);
-	if (!world->rest[1].used && world_attach(&world->rest[1], SLUICE_CONSUMER, 0))
-		violated("no consumer can attach any more");
+	join();
+	if (world->broadcast)
+		live = scan_from(world->rest[1].ep.start) & ~world->rest[1].acked;
 	got = drain();
 	for (who = 0; who < CLIENTS; who++)
 		kill_client(who);
@@ -302,12 +337,19 @@ bool check_late(enum who late)
 		world->clock += 40000000000ull;
 	}
 	c->late = true;
-	if (scan() != live)
+	if (world->broadcast && !world->waits)
+		see_who_is_out();
+	else if (scan() != live)
 		violated("the tick changed the messages in the ring");
-	if (world_attach(&world->rest[1], SLUICE_CONSUMER, 0))
-		violated("no consumer can attach any more");
+	join();
 	drain();
 	return !c->evicted;
+}
+
+/* Put out itself; or nobody is there to send to. */
+static bool may_find_nobody(const struct client *c)
+{
+	return c->ep.role == SLUICE_CONSUMER ? c->out : world->client[HELPER].dead;
 }
 
 /* An operation is over. */
@@ -317,8 +359,11 @@ void check_finished(const struct client *c)
 	const struct sluice_hints *h = world->memory.hints;
 	uint32_t i;
 
-	if (c->result && c->result != -EAGAIN && !(c->late && c->result == -ESTALE))
+	if (c->result && c->result != -EAGAIN && !(c->late && c->result == -ESTALE) &&
+	    !(world->broadcast && c->result == -ENOTCONN && may_find_nobody(c)))
 		violated("%s returned %d (%s)", op->name, c->result, strerror(-c->result));
+	if (world->broadcast)
+		check_told(op->name);
 	if (h->ready_sleepers && c->sent >> 32 && !(c->kicked & SLUICE_KICK_READY))
 		violated("P5: %s published, and woke nobody", op->name);
 	if (h->room_sleepers && c->acked && !(c->kicked & SLUICE_KICK_ROOM))

@@ -9,6 +9,7 @@
  *	operations.c	what they do: calls of libsluice, as it is compiled
  *	prefill.c	what the ring holds before
  *	check.c		recovery on a copy, invariants, the ring to its end
+ *	broadcast.c	what else must hold where everybody gets everything
  *	world.c		memory that all share, and copies of it
  *	module.c	the module's answers to a client (the rest of it is tests/storm/reaper)
  *
@@ -62,22 +63,28 @@ struct request {
  * @late:	the clock ran away while it was stopped: -ESTALE is right
  * @evicted:	the kernel put it out, its stores would fault
  * @bad:	a message that was claimed is not what was sent
+ * @out:	of a broadcast: put out for being slow
+ * @older:	messages that were begun, and not in the ring for it, when it joined
  */
 struct client {
 	struct sluice_ep	ep;
 	struct sluice_ctx	ctx;
 	struct sluice_msg	msg[MAX_RUN];
 	struct request		request;
-	uint64_t		sent, refused, acking, acked;
+	uint64_t		sent, refused, acking, acked, older;
 	uint32_t		next_id, operation, kicked;
 	int			result;
-	bool			done, dead, late, evicted, bad, used;
+	bool			done, dead, late, evicted, out, bad, used;
 };
 
 /**
  * struct world - head of the shared mapping
  * @next:	bytes in use
  * @len:	of each message
+ * @broadcast:	everybody gets everything
+ * @waits:	and the slow are waited for
+ * @join_flags:	of who comes after the crash
+ * @begun:	messages that somebody began to send
  */
 struct world {
 	size_t		next;
@@ -87,6 +94,9 @@ struct world {
 	struct client	client[CLIENTS];
 	struct client	rest[2];	/* producer and consumer that come after the crash */
 	uint32_t	len[IDS];
+	uint32_t	join_flags;
+	uint64_t	begun;
+	bool		broadcast, waits;
 };
 
 extern struct world *world;
@@ -121,6 +131,7 @@ struct operation {
 	const char	*name;
 	enum sluice_role role;
 	int		(*run)(struct client *c);
+	bool		not_broadcast;
 };
 
 #define NSECOND		10u
@@ -141,6 +152,7 @@ struct prefill {
 	const char	*name;
 	void		(*make)(struct client *producer);
 	bool		not_sole;
+	bool		not_broadcast, broadcast_only;
 };
 
 extern const struct prefill prefills[];
@@ -178,14 +190,32 @@ void check_finished(const struct client *c);
 /* A violation: said with the place, and the test ends. */
 void violated(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+struct client *client_at(int i);
+void join(void);
+/* The messages of the ring from ticket @start on; every word must be one that slot.h draws. */
+#define ALL	(~0ull)
+uint64_t scan_from(uint64_t start);
+
+/* ------------------------------------------------------------ broadcast.c --- */
+
+bool is_member(const struct client *c);
+void check_masks(void);
+void check_members(uint64_t sent, uint64_t live);
+void check_gone(const struct client *c, const char *name);
+uint64_t owed_by_living(void);
+void check_told(const char *name);
+void see_who_is_out(void);
+void check_start(const struct client *c);
+
 /* -------------------------------------------------------------- explore.c --- */
 
 struct scenario {
 	uint32_t	prefill, first, second;	/* second: operation, or NONE */
-	bool		sole, sleepers, wrap;
+	bool		sole, sleepers, wrap, broadcast, waits;
 };
 
 #define NONE	(~0u)
+#define KINDS	4u	/* shared, with a sole producer, broadcast, patient broadcast */
 
 struct figures {
 	uint64_t	scenarios, changes, states, resumed, late, distinct;

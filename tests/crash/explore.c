@@ -36,7 +36,14 @@ static uint32_t below(uint32_t n)
 
 uint32_t scenario_count(void)
 {
-	return nprefills * 2 * noperations * (NSECOND + 1);
+	return nprefills * KINDS * noperations * (NSECOND + 1);
+}
+
+static bool operation_fits(const struct scenario *s, uint32_t operation)
+{
+	if (operation == NONE)
+		return true;
+	return !s->broadcast || !operations[operation].not_broadcast;
 }
 
 /* False: there is none of that number. */
@@ -50,11 +57,19 @@ bool scenario_get(uint32_t number, struct scenario *s)
 	s->first = n % noperations;
 	n /= noperations;
 	s->prefill = n % nprefills;
-	s->sole = n / nprefills;
+	n /= nprefills;
+	s->sole = n == 1;
+	s->broadcast = n >= 2;
+	s->waits = n == 3;
 	if (s->second == NSECOND)
 		s->second = NONE;
 	s->sleepers = (s->prefill + s->first + s->second) & 1;
 	s->wrap = (s->first + s->second) >> 1 & 1;
+	if (s->broadcast)
+		return !prefills[s->prefill].not_broadcast && operation_fits(s, s->first) &&
+		       operation_fits(s, s->second);
+	if (prefills[s->prefill].broadcast_only)
+		return false;
 	if (!s->sole)
 		return true;
 	return operations[s->first].role == SLUICE_PRODUCER && !prefills[s->prefill].not_sole &&
@@ -65,7 +80,8 @@ int scenario_describe(const struct scenario *s, char *text, size_t size)
 {
 	return snprintf(text, size, "%s%s%s%s; first %s, second %s", prefills[s->prefill].name,
 			s->wrap ? ", at the last ticket of all laps" : "",
-			s->sole ? ", sole producer" : "", s->sleepers ? ", with sleepers" : "",
+			s->sole ? ", sole producer" : s->waits ? ", patient broadcast" :
+			s->broadcast ? ", broadcast" : "", s->sleepers ? ", with sleepers" : "",
 			operations[s->first].name,
 			s->second == NONE ? "nobody" : operations[s->second].name);
 }
@@ -105,7 +121,14 @@ static void begin(const struct scenario *s)
 	struct client *c = world->client, *producer = &c[s->sole ? FIRST : WRITER];
 	uint32_t role = s->second == NONE ? SLUICE_CONSUMER : operations[s->second].role;
 
+	if (s->broadcast)
+		create.policy = SLUICE_POLICY_BROADCAST;
+	if (s->waits)
+		create.flags = SLUICE_CREATE_SLOW_WAITS;
 	world_reset();
+	world->broadcast = s->broadcast;
+	world->waits = s->waits;
+	world->join_flags = s->broadcast && (s->prefill ^ s->first) & 1 ? SLUICE_ATTACH_OLDEST : 0;
 	world->reaper = reaper_create(&create, s->wrap ? ticket_mask(3) - 1 : 0);
 	world->memory = reaper_memory(world->reaper);
 	if (s->sole)
@@ -167,6 +190,9 @@ static void go_on(uint32_t dead, enum who goes, const char *what, const struct c
 	count_state(dead | 16);
 	figures.resumed++;
 	check_deaths(dead);
+	/* somebody may join at any moment, and then the other goes on */
+	if (world->broadcast)
+		join();
 	client_finish(goes);
 	check_finished(&world->client[goes]);
 	check_end();

@@ -50,7 +50,7 @@ static void explore(uint32_t n)
 	char text[256];
 
 	if (!scenario_get(n, &s)) {
-		fprintf(stderr, "crash: there is no scenario %u with a sole producer\n", n);
+		fprintf(stderr, "crash: there is no scenario %u of that kind\n", n);
 		exit(2);
 	}
 	if (verbose) {
@@ -75,32 +75,37 @@ static void shuffle(uint32_t *order, uint32_t from, uint32_t to)
 	}
 }
 
-/*
- * All of them, in an order that the seed chooses. Those with a sole producer are few; they and the
- * others take turns, so that a short run sees both.
- */
-static void explore_all(double end)
+/* The scenarios of some kinds, in an order that the seed chooses. */
+static uint32_t collect(uint32_t *order, uint32_t kind, uint32_t kinds)
 {
-	uint32_t count = 0, sole, n, i, *order = calloc(scenario_count(), sizeof(*order));
+	uint32_t each = scenario_count() / KINDS, count = 0, n;
 	struct scenario s;
 
-	if (!order)
-		return;
-	for (n = 0; n < scenario_count() / 2; n++)
+	for (n = kind * each; n < (kind + kinds) * each; n++)
 		if (scenario_get(n, &s))
 			order[count++] = n;
-	sole = count;
-	for (; n < scenario_count(); n++)
-		if (scenario_get(n, &s))
-			order[count++] = n;
-	shuffle(order, 0, sole);
-	shuffle(order, sole, count);
-	for (i = 0; i < sole && (end == 0 || now() < end); i++) {
-		explore(order[i]);
-		if (sole + i < count)
-			explore(order[sole + i]);
+	shuffle(order, 0, count);
+	return count;
+}
+
+/* Shared rings, those with a sole producer and broadcasts take turns: a short run sees all. */
+static void explore_all(double end)
+{
+	uint32_t *order[3], count[3], kind, i, most = 0;
+
+	for (kind = 0; kind < 3; kind++) {
+		order[kind] = calloc(scenario_count(), sizeof(*order[kind]));
+		if (!order[kind])
+			exit(2);
+		count[kind] = collect(order[kind], kind, kind == 2 ? 2 : 1);
+		most = count[kind] > most ? count[kind] : most;
 	}
-	free(order);
+	for (i = 0; i < most; i++)
+		for (kind = 0; kind < 3 && (end == 0 || now() < end); kind++)
+			if (i < count[kind])
+				explore(order[kind][i]);
+	for (kind = 0; kind < 3; kind++)
+		free(order[kind]);
 }
 
 int main(int argc, char **argv)

@@ -26,6 +26,8 @@ int module_ioctl(struct reaper *r, uint32_t id, unsigned long cmd, void *arg)
 	case SLUICE_IOC_RENEW:
 		return sl_renew(ep, arg);
 	case SLUICE_IOC_KICK:
+		if (((struct sluice_kick *)arg)->what & SLUICE_KICK_GONE)
+			sl_broadcast_prune(ep->stage);
 		return 0;
 	case SLUICE_IOC_SEND:
 	case SLUICE_IOC_WAIT:

@@ -134,13 +134,81 @@ static void old_hint(struct client *p)
 	p->ep.control->tail = tail;
 }
 
+/* Of a broadcast: the helper is ahead of the others, or with what everybody else has to do. */
+static void helper_ahead(struct client *p)
+{
+	put(p, 4);
+	helper_acks(2);
+}
+
+static void helper_done(struct client *p)
+{
+	put(p, 4);
+	helper_acks(4);
+}
+
+static void helper_gone(struct client *p)
+{
+	struct client *h = &world->client[HELPER];
+
+	put(p, 4);
+	helper_acks(1);
+	reaper_died(world->reaper, h->ep.id);
+	h->dead = true;
+}
+
+static void comes_now(struct client *c, uint32_t flags)
+{
+	uint32_t next_id = c->next_id, i;
+
+	reaper_died(world->reaper, c->ep.id);
+	if (world_attach(c, SLUICE_CONSUMER, flags))
+		abort();
+	c->next_id = next_id;
+	c->older = world->begun & ~scan_from(c->ep.start);
+	/* of who had reserved before that, and looked after it */
+	for (i = 0; i < NSLOTS; i++) {
+		struct sluice_slot *slot = &c->ep.slots[i];
+		uint64_t t = ticket_of(slot_lap(slot->word), i, c->ep.order);
+
+		if (slot_state(slot->word) == SLOT_READY &&
+		    ticket_diff(t, c->ep.start, c->ep.order) < 0)
+			mask_set(&slot->target, c->ep.recipient);
+	}
+}
+
+/* The first joins with what is held, the second without; and both have had a bit before. */
+static void newcomers(struct client *p)
+{
+	struct client *c = world->client;
+
+	put(p, 3);
+	if (c[FIRST].ep.role == SLUICE_CONSUMER)
+		comes_now(&c[FIRST], SLUICE_ATTACH_OLDEST);
+	if (c[SECOND].ep.role == SLUICE_CONSUMER)
+		comes_now(&c[SECOND], 0);
+	put(p, 2);
+}
+
 const struct prefill prefills[] = {
-	{ "empty", empty, false }, { "one", one, false }, { "some", some, false },
-	{ "nearly_full", nearly_full, false }, { "full", full, false }, { "used", used, false },
-	{ "claimed", claimed, false }, { "out_of_order", out_of_order, false },
-	{ "being_written", being_written, true }, { "discarded", discarded, true },
-	{ "redelivered", redelivered, false }, { "no_buffers", no_buffers, true },
-	{ "old_hint", old_hint, true },
+	/* name, how, not with a sole producer, not in a broadcast, only there */
+	{ "empty", empty, false, false, false },
+	{ "one", one, false, false, false },
+	{ "some", some, false, false, false },
+	{ "nearly_full", nearly_full, false, false, false },
+	{ "full", full, false, false, false },
+	{ "used", used, false, true, false },
+	{ "claimed", claimed, false, false, false },
+	{ "out_of_order", out_of_order, false, true, false },
+	{ "being_written", being_written, true, false, false },
+	{ "discarded", discarded, true, false, false },
+	{ "redelivered", redelivered, false, true, false },
+	{ "no_buffers", no_buffers, true, false, false },
+	{ "old_hint", old_hint, true, false, false },
+	{ "helper_ahead", helper_ahead, true, false, true },
+	{ "helper_done", helper_done, true, false, true },
+	{ "helper_gone", helper_gone, true, false, true },
+	{ "newcomers", newcomers, true, false, true },
 };
 
 const uint32_t nprefills = sizeof(prefills) / sizeof(prefills[0]);

@@ -93,6 +93,11 @@ int world_attach(struct client *c, enum sluice_role role, uint32_t flags)
 	ep->high = ep->ticket;
 	ep->buffer_hint = ep->nbufs - 1;
 	ep->generation = world->memory.hints->generation;
+	ep->recipient = told.recipient;
+	ep->start = told.start;
+	ep->early = true;
+	if (world->broadcast)
+		__sluice_members_changed(ep);
 	return 0;
 }
 

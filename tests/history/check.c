@@ -27,6 +27,9 @@ static const char *const names[HISTORY_VIOLATIONS] = {
 	[HISTORY_EFFECT_TWICE]		= "two effects of one message",
 	[HISTORY_EFFECT_ORDER]		= "a stream left the pipe out of order",
 	[HISTORY_EFFECT_MISSING]	= "no effect",
+	[HISTORY_GAP]			= "a member missed a message",
+	[HISTORY_EARLY]			= "older than what the member joined at",
+	[HISTORY_FREED]			= "over without a member's ACK",
 	[HISTORY_EPOCH]			= "a generation went backwards",
 	[HISTORY_ID_REUSED]		= "one number for two endpoints",
 	[HISTORY_STUCK]			= "stuck",
@@ -285,6 +288,8 @@ int history_check(const struct history *h, const struct history_rules *rules,
 		check_ends(&c, nlogs);
 		ret = check_tickets(&c);
 		check_messages(&c);
+		if (!ret && rules->broadcast)
+			ret = check_broadcast(&c);
 		if (rules->effects)
 			check_effects(&c);
 		check_lives(&c);

@@ -49,4 +49,7 @@ void check_messages(struct check *c);
 void check_effects(struct check *c);
 void check_lives(struct check *c);
 
+/* broadcast.c. Return: 0 or -ENOMEM. */
+int check_broadcast(struct check *c);
+
 #endif /* SLUICE_TEST_HISTORY_CHECK_PVT_H */

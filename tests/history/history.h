@@ -6,6 +6,7 @@
  *	history.c	the logs
  *	check.c		puts the logs in order, decides
  *	rules.c		what must hold of a ticket, of a message, of a stream
+ *	broadcast.c	the same where everybody gets everything
  *	text.c		logs as lines of text, for eyes and for tests
  *	main.c		history-check: the checker for a file
  *
@@ -32,7 +33,9 @@
 
 enum history_what {
 	HISTORY_NOTHING,
-	HISTORY_START,		/* a new writer of this log; @id its endpoint on @lane */
+	HISTORY_START,		/* a new writer of this log; @id its endpoint on @lane; of a
+				 * broadcast's member @ticket is the first that it is to get */
+	HISTORY_END,		/* of a broadcast's member: it ends, and has had everything */
 	HISTORY_SEND,		/* about to publish */
 	HISTORY_SENT,		/* published; @ticket, or HISTORY_NO_TICKET when only accepted */
 	HISTORY_UNSENT,		/* certainly not published */
@@ -140,6 +143,9 @@ enum history_violation {
 	HISTORY_EFFECT_TWICE,	/* one message had two effects at the end of the pipe */
 	HISTORY_EFFECT_ORDER,	/* a stream left the pipe out of order, or with a gap */
 	HISTORY_EFFECT_MISSING,	/* sent for certain, and nothing came out */
+	HISTORY_GAP,		/* a member of a broadcast missed a message */
+	HISTORY_EARLY,		/* it got one that is older than what it joined at */
+	HISTORY_FREED,		/* a message was over without the ACK of a living member */
 	HISTORY_EPOCH,		/* a generation went backwards */
 	HISTORY_ID_REUSED,	/* two endpoints with one number at the same time */
 	HISTORY_STUCK,		/* something is left in the end */
@@ -154,11 +160,13 @@ enum history_violation {
  * struct history_rules - what holds in this run besides what always holds
  * @max_attempts: claims of one ticket, by lane; 0: at most 254
  * @effects:	the run has an end of the pipe: each stream leaves it in order, once, without gaps
+ * @broadcast:	everybody gets everything: attempts, and who has a message, mean nothing
  * @unfinished:	the run was cut off: nothing is said about what is missing or left
  */
 struct history_rules {
 	unsigned int	max_attempts[HISTORY_MAX_LANES];
 	bool		effects;
+	bool		broadcast;
 	bool		unfinished;
 };
 

@@ -84,6 +84,36 @@ static const char good[] =
 	"3 acked lane=1 counter=5 ticket=25 attempt=1\n"
 	"4 left lane=0 id=1 value=0\n" "4 left lane=1 id=1 value=0\n";
 
+/*
+ * A broadcast: log 0 sends and asks, 1 is there from the beginning to the end, 2 dies with message
+ * 1 and comes back for 3, 3 joins late, asks for what is held, is put out with message 2, whose
+ * sender hears of it, and misses the rest. Message 4 nobody gets to see: 5 is the next.
+ */
+static const char good_broadcast[] =
+	"0 start id=1 ticket=0xffffffffffffffff\n" "1 start id=2 ticket=10\n"
+	"2 start id=3 ticket=10\n" "0 send counter=0\n"
+	"1 delivered counter=0 ticket=10 attempt=1\n" "1 ack counter=0 ticket=10 attempt=1\n"
+	"1 acked counter=0 ticket=10 attempt=1\n" "2 delivered counter=0 ticket=10 attempt=1\n"
+	"2 ack counter=0 ticket=10 attempt=1\n" "2 acked counter=0 ticket=10 attempt=1\n"
+	"0 told counter=0\n" "0 send counter=1\n"
+	"2 delivered counter=1 ticket=11 attempt=1\n" "4 kill value=2\n"
+	"1 delivered counter=1 ticket=11 attempt=1\n" "3 start id=4 ticket=11\n"
+	"3 delivered counter=1 ticket=11 attempt=1\n" "3 ack counter=1 ticket=11 attempt=1\n"
+	"3 acked counter=1 ticket=11 attempt=1\n" "1 ack counter=1 ticket=11 attempt=1\n"
+	"1 acked counter=1 ticket=11 attempt=1\n" "0 told counter=1\n" "0 send counter=2\n"
+	"3 delivered counter=2 ticket=13 attempt=1\n" "1 delivered counter=2 ticket=13 attempt=1\n"
+	"1 ack counter=2 ticket=13 attempt=1\n" "1 acked counter=2 ticket=13 attempt=1\n"
+	"0 sent counter=2 ticket=0xffffffffffffffff\n" "2 start id=5 ticket=14\n"
+	"0 send counter=3\n" "0 sent counter=3 ticket=14\n"
+	"2 delivered counter=3 ticket=14 attempt=1\n" "1 delivered counter=3 ticket=14 attempt=1\n"
+	"1 ack counter=3 ticket=14 attempt=1\n" "1 acked counter=3 ticket=14 attempt=1\n"
+	"2 ack counter=3 ticket=14 attempt=1\n" "2 acked counter=3 ticket=14 attempt=1\n"
+	"3 ack counter=2 ticket=13 attempt=1\n" "3 stale counter=2 ticket=13 attempt=1\n"
+	"0 send counter=4\n" "0 unsent counter=4\n" "0 send counter=5\n"
+	"0 sent counter=5 ticket=15\n" "1 delivered counter=5 ticket=15 attempt=1\n"
+	"1 ack counter=5 ticket=15 attempt=1\n" "1 acked counter=5 ticket=15 attempt=1\n"
+	"4 kill value=2\n" "1 end\n" "4 left lane=0 id=1 value=0\n";
+
 /* One line of the good history is taken out (if there is one) and another put there. */
 static const struct flaw {
 	enum history_violation v;
@@ -164,17 +194,61 @@ static const struct flaw {
 	{ HISTORY_NONSENSE, "a death of nobody", NULL, "4 kill value=77\n" },
 };
 
+static const struct flaw broadcast_flaws[] = {
+	{ HISTORY_GAP, "a member did not get what others did",
+	  "1 delivered counter=2 ticket=13 attempt=1\n1 ack counter=2 ticket=13 attempt=1\n"
+	  "1 acked counter=2 ticket=13 attempt=1\n", "" },
+	{ HISTORY_GAP, "the last message is missing",
+	  "1 delivered counter=5 ticket=15 attempt=1\n1 ack counter=5 ticket=15 attempt=1\n"
+	  "1 acked counter=5 ticket=15 attempt=1\n", "" },
+	{ HISTORY_GAP, "a late joiner begins behind its first message",
+	  "3 start id=4 ticket=11\n3 delivered counter=1 ticket=11 attempt=1\n"
+	  "3 ack counter=1 ticket=11 attempt=1\n3 acked counter=1 ticket=11 attempt=1\n",
+	  "3 start id=4 ticket=11\n" },
+	{ HISTORY_GAP, "put out, and it goes on behind what it missed",
+	  "4 kill value=2\n1 end\n", "3 send counter=9\n"
+	  "3 delivered counter=5 ticket=15 attempt=1\n4 kill value=2\n1 end\n" },
+	{ HISTORY_EARLY, "a joiner gets what was sent before",
+	  "3 start id=4 ticket=11\n", "3 start id=4 ticket=12\n" },
+	{ HISTORY_FREED, "over without the ACK of a member",
+	  "1 acked counter=3 ticket=14 attempt=1\n", "1 stale counter=3 ticket=14 attempt=1\n" },
+	{ HISTORY_FREED, "at the end, not acknowledged",
+	  "1 ack counter=5 ticket=15 attempt=1\n1 acked counter=5 ticket=15 attempt=1\n", "" },
+	{ HISTORY_FALSE_TOLD, "told while a member had it",
+	  "1 ack counter=1 ticket=11 attempt=1\n1 acked counter=1 ticket=11 attempt=1\n"
+	  "0 told counter=1\n", "0 told counter=1\n1 ack counter=1 ticket=11 attempt=1\n"
+	  "1 acked counter=1 ticket=11 attempt=1\n" },
+	{ HISTORY_NOT_CLAIMED, "acknowledged by a member that did not get it",
+	  "2 start id=5 ticket=14\n",
+	  "2 start id=5 ticket=14\n2 ack counter=2 ticket=13 attempt=1\n" },
+	{ HISTORY_ACKED_TWICE, "two ACKs of one member",
+	  "1 acked counter=3 ticket=14 attempt=1\n",
+	  "1 acked counter=3 ticket=14 attempt=1\n1 acked counter=3 ticket=14 attempt=1\n" },
+	{ HISTORY_CONSUMER_ORDER, "one message twice for a member",
+	  "1 delivered counter=5 ticket=15 attempt=1\n",
+	  "1 delivered counter=5 ticket=15 attempt=1\n"
+	  "1 delivered counter=5 ticket=15 attempt=1\n" },
+};
+
 static const struct history_rules rules = {
 	.max_attempts = { 4, 4 }, .effects = true,
 };
 
-static void run(struct history *h, const char *text, struct history_result *res)
+static const struct history_rules broadcast_rules = { .broadcast = true };
+
+static void run_by(struct history *h, const struct history_rules *by, const char *text,
+		   struct history_result *res)
 {
 	unsigned int line = history_parse(h, text);
 
 	if (line)
 		fail_msg("line %u of the history", line);
-	assert_int_equal(0, history_check(h, &rules, res));
+	assert_int_equal(0, history_check(h, by, res));
+}
+
+static void run(struct history *h, const char *text, struct history_result *res)
+{
+	run_by(h, &rules, text, res);
 }
 
 static void test_good(void **state)
@@ -197,34 +271,62 @@ static void test_good(void **state)
 	history_close(h);
 }
 
-static void change(char *out, size_t size, const struct flaw *f)
+static void test_good_broadcast(void **state)
 {
-	const char *at = f->without ? strstr(good, f->without) : good + strlen(good);
+	struct history_result res;
+	struct history *h;
+
+	assert_int_equal(0, history_create(&h, NULL, LOGS, ROOM));
+	run_by(h, &broadcast_rules, good_broadcast, &res);
+	if (res.nfound)
+		fail_msg("%s", res.why[0]);
+	assert_int_equal(10, res.delivered);
+	assert_int_equal(8, res.acked);
+	assert_int_equal(2, res.told);
+	history_result_free(&res);
+	history_close(h);
+}
+
+static void change(char *out, size_t size, const char *from, const struct flaw *f)
+{
+	const char *at = f->without ? strstr(from, f->without) : from + strlen(from);
 
 	if (!at)
 		fail_msg("'%s': its lines are not in the good history", f->what);
-	snprintf(out, size, "%.*s%s%s", (int)(at - good), good, f->with,
+	snprintf(out, size, "%.*s%s%s", (int)(at - from), from, f->with,
 		 at + (f->without ? strlen(f->without) : 0));
+}
+
+static void must_find(const char *from, const struct history_rules *by, const struct flaw *f)
+{
+	char text[sizeof(good) + sizeof(good_broadcast) + 1024];
+	struct history_result res;
+	struct history *h;
+
+	assert_int_equal(0, history_create(&h, NULL, LOGS, ROOM));
+	change(text, sizeof(text), from, f);
+	run_by(h, by, text, &res);
+	if (!res.found[f->v])
+		fail_msg("'%s' was not found; %s", f->what,
+			 res.nfound ? res.why[0] : "nothing was");
+	history_result_free(&res);
+	history_close(h);
 }
 
 static void test_flaws(void **state)
 {
-	char text[sizeof(good) + 1024];
 	size_t i;
 
-	for (i = 0; i < sizeof(flaws) / sizeof(flaws[0]); i++) {
-		struct history_result res;
-		struct history *h;
+	for (i = 0; i < sizeof(flaws) / sizeof(flaws[0]); i++)
+		must_find(good, &rules, &flaws[i]);
+}
 
-		assert_int_equal(0, history_create(&h, NULL, LOGS, ROOM));
-		change(text, sizeof(text), &flaws[i]);
-		run(h, text, &res);
-		if (!res.found[flaws[i].v])
-			fail_msg("'%s' was not found; %s", flaws[i].what,
-				 res.nfound ? res.why[0] : "nothing was");
-		history_result_free(&res);
-		history_close(h);
-	}
+static void test_broadcast_flaws(void **state)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(broadcast_flaws) / sizeof(broadcast_flaws[0]); i++)
+		must_find(good_broadcast, &broadcast_rules, &broadcast_flaws[i]);
 }
 
 /* Each kind has a flaw above, or a test of its own. */
@@ -235,6 +337,8 @@ static void test_all_kinds(void **state)
 
 	for (i = 0; i < sizeof(flaws) / sizeof(flaws[0]); i++)
 		seen[flaws[i].v] = true;
+	for (i = 0; i < sizeof(broadcast_flaws) / sizeof(broadcast_flaws[0]); i++)
+		seen[broadcast_flaws[i].v] = true;
 	for (i = 0; i < HISTORY_VIOLATIONS; i++) {
 		assert_non_null(history_violation_name((enum history_violation)i));
 		if (!seen[i])
@@ -354,7 +458,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_good_broadcast),
 		cmocka_unit_test(test_flaws),
+		cmocka_unit_test(test_broadcast_flaws),
 		cmocka_unit_test(test_all_kinds),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_full),

@@ -18,6 +18,7 @@ static const char usage[] =
 	"  --text            FILE is text\n"
 	"  --print           write the events in order of time instead of checking them\n"
 	"  --effects         streams leave an end of the pipe: in order, once, without gaps\n"
+	"  --broadcast       everybody gets everything, from where it joined until it ends\n"
 	"  --unfinished      the run was cut off: say nothing about what is missing or left\n"
 	"  --max-attempts N  of one ticket (default 254)\n"
 	"\n"
@@ -91,7 +92,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "text", no_argument, NULL, 't' }, { "print", no_argument, NULL, 'p' },
-		{ "effects", no_argument, NULL, 'e' }, { "unfinished", no_argument, NULL, 'u' },
+		{ "effects", no_argument, NULL, 'e' }, { "broadcast", no_argument, NULL, 'b' },
+		{ "unfinished", no_argument, NULL, 'u' },
 		{ "max-attempts", required_argument, NULL, 'a' },
 		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
@@ -111,6 +113,9 @@ int main(int argc, char **argv)
 			break;
 		case 'e':
 			rules.effects = true;
+			break;
+		case 'b':
+			rules.broadcast = true;
 			break;
 		case 'u':
 			rules.unfinished = true;

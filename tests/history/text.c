@@ -8,7 +8,8 @@
 #include "history.h"
 
 static const char *const whats[HISTORY_WHATS] = {
-	[HISTORY_NOTHING] = "nothing", [HISTORY_START] = "start", [HISTORY_SEND] = "send",
+	[HISTORY_NOTHING] = "nothing", [HISTORY_START] = "start", [HISTORY_END] = "end",
+	[HISTORY_SEND] = "send",
 	[HISTORY_SENT] = "sent", [HISTORY_UNSENT] = "unsent", [HISTORY_TOLD] = "told",
 	[HISTORY_FAILED] = "failed", [HISTORY_DELIVERED] = "delivered",
 	[HISTORY_CORRUPT] = "corrupt", [HISTORY_ACK] = "ack", [HISTORY_ACKED] = "acked",

@@ -37,6 +37,10 @@ static const struct sluice_create stopping = {
 	.flags = SLUICE_CREATE_DEAD_STOPS, .ack_timeout_ms = 40,
 };
 
+static const struct sluice_create broadcast = {
+	.nbufs = 4, .bufsize = PAGE, .policy = SLUICE_POLICY_BROADCAST,
+};
+
 static int none(struct world *w)
 {
 	return 0;
@@ -111,6 +115,11 @@ static int check_create_dead(struct world *w, int result)
 	return check_created(w, result, true);
 }
 
+static int run_create_broadcast(struct world *w)
+{
+	return stage_create("t", broadcast);
+}
+
 static int run_open(struct world *w)
 {
 	w->fd = stage_open("t", O_RDWR);
@@ -152,6 +161,38 @@ static int check_attach(struct world *w, int result)
 		return state_await("t", 0, (struct state) { .consumers = result == 0 }) ?
 		       state_await("t", 0, (struct state) { .consumers = 1 }) : 0;
 	return state_await("t", 0, (struct state) { 0 });
+}
+
+static int make_open_broadcast(struct world *w)
+{
+	int err;
+
+	w->r.out.fd = w->r.in.fd = w->fd = -1;
+	err = stage_create("t", broadcast);
+	w->fd = err ? err : stage_open("t", O_RDWR | O_NONBLOCK);
+	return w->fd < 0 ? w->fd : 0;
+}
+
+static int run_attach_oldest(struct world *w)
+{
+	struct sluice_attach a;
+
+	return attach_raw(w->fd, SLUICE_CONSUMER, SLUICE_ATTACH_OLDEST, &a);
+}
+
+/* Whoever is not attached has no bit, or a message would wait for it for ever. */
+static int check_attach_oldest(struct world *w, int result)
+{
+	struct end in;
+	int err = check_attach(w, result);
+
+	if (err || !result || result == -EFAULT)
+		return err;
+	err = end_make(&in, "t", SLUICE_CONSUMER, 0);
+	if (!err)
+		err = in.hints->recipients == 1 ? 0 : -EPROTO;
+	end_close(&in);
+	return err;
 }
 
 static int run_attach_sole(struct world *w)
@@ -565,8 +606,11 @@ static void undo_insert(struct world *w)
 const struct operation operations[] = {
 	OPERATION("create", none, run_create, check_create, destroy_t),
 	OPERATION("create_dead", none, run_create_dead, check_create_dead, destroy_t),
+	OPERATION("create_broadcast", none, run_create_broadcast, check_create, destroy_t),
 	OPERATION("open", make_stage, run_open, check_stage, undo_open),
 	OPERATION("attach", make_open, run_attach, check_attach, undo_open),
+	OPERATION("attach_oldest", make_open_broadcast, run_attach_oldest, check_attach_oldest,
+		  undo_open),
 	OPERATION("attach_sole", make_open, run_attach_sole, check_attach_sole, undo_open),
 	OPERATION("write_first", make_open, run_write_first, check_write_first, undo_open),
 	OPERATION("mmap", make_both, run_map, check_both, undo_both),

@@ -151,6 +151,13 @@ void make_create(struct rng *r, uint32_t stage, struct sluice_create *c)
 		.dead_slots = rng_one_in(r, 2) ? 0 : RNG_PICK(r, few),
 		.queue_max = RNG_PICK(r, few), .flags = rng_below(r, 2), .mode = 0666,
 	};
+	if (rng_one_in(r, 4))
+		c->policy = SLUICE_POLICY_BROADCAST;
+	if (rng_one_in(r, 16) || c->policy == SLUICE_POLICY_BROADCAST)
+		c->flags = rng_one_in(r, 4) ? SLUICE_CREATE_SLOW_WAITS : 0;
+	/* what nobody can fail to deliver has no dead letters; and one that asks for them */
+	if (c->policy == SLUICE_POLICY_BROADCAST && !rng_one_in(r, 16))
+		c->dead_slots = 0;
 	if (rng_one_in(r, 200))
 		c->nslots = SLUICE_MAX_SLOTS;
 	if (rng_one_in(r, 100))
@@ -238,7 +245,7 @@ static int attach(struct lane *l, struct fd_slot *f, void *p)
 	int ret;
 
 	if (a.role == SLUICE_CONSUMER)
-		a.flags = 0;
+		a.flags = rng_one_in(&l->rng, 4) ? SLUICE_ATTACH_OLDEST : 0;
 	if (rng_one_in(&l->rng, 16))
 		pick_stage_name(l, a.name);
 	if (rng_one_in(&l->rng, 4)) {
@@ -413,7 +420,7 @@ static int op_send(struct lane *l)
 
 static int op_kick(struct lane *l)
 {
-	struct sluice_kick k = { .what = rng_below(&l->rng, 8) };
+	struct sluice_kick k = { .what = rng_below(&l->rng, SLUICE_KICK_ALL + 1) };
 
 	spoil(&l->rng, &k, sizeof(k));
 	return result_of(ioctl(pick_end(l)->fd, SLUICE_IOC_KICK, place(l, &k, sizeof(k))));

@@ -36,20 +36,27 @@ uint64_t guess_word(struct rng *r, uint64_t near)
 }
 
 /* One step of the protocol, done right, but by nobody in particular. */
-static void scribble_step(struct rng *r, u64 *word)
+static void scribble_step(struct rng *r, struct sluice_slot *slot)
 {
+	u64 *word = (u64 *)&slot->word, *mask = (u64 *)&slot->target;
 	u64 w = sl_load(word), lap = slot_lap(w), token;
 	u32 owner = rng_below(r, 40);
+	bool last;
 
 	switch (slot_state(w)) {
 	case SLOT_FREE:
 		slot_reserve(word, lap, owner);
 		break;
 	case SLOT_WRITING:
+		if (rng_one_in(r, 4))
+			mask_set(mask, 1ull << rng_below(r, 8));
 		slot_publish(word, lap, slot_owner(w));
 		break;
 	case SLOT_READY:
-		slot_claim(word, lap, owner, &token);
+		if (rng_one_in(r, 2))
+			slot_broadcast_ack(word, mask, w, 1ull << rng_below(r, 8), &last);
+		else
+			slot_claim(word, lap, owner, &token);
 		break;
 	case SLOT_CLAIMED:
 	case SLOT_DEAD:
@@ -69,14 +76,15 @@ static void scribble_slot(struct rng *r, struct sluice_slot *slot)
 		break;
 	case 2:
 		slot->flags = (uint16_t)rng_next(r);
-		slot->target = rng_next(r);
+		slot->target = rng_one_in(r, 2) ? rng_next(r) :
+			       slot->target ^ 1ull << rng_below(r, 64);
 		break;
 	case 3:
 		slot->word = rng_edge(r);
 		break;
 	case 4:
 	case 5:
-		scribble_step(r, (u64 *)&slot->word);
+		scribble_step(r, slot);
 		break;
 	default:
 		slot->word = guess_word(r, slot->word);

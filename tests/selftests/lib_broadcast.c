@@ -281,6 +281,28 @@ TEST_F(broadcast, the_slow_is_put_out)
 	EXPECT_EQ(0, take_number(self->in[0], 2));
 }
 
+/* Who joins at a message that is nearly late has as much time for it as everybody. */
+TEST_F(broadcast, a_newcomer_has_its_time)
+{
+	struct sluice_ep *oldest;
+	struct sluice_msg m;
+	int i;
+
+	ASSERT_EQ(0, send_number(self->out, 1));
+	for (i = 1; i < 3; i++)
+		EXPECT_EQ(0, take_number(self->in[i], 1));
+	sleep_ms(ACK_TIMEOUT_MS * 3 / 4);
+	ASSERT_EQ(0, sluice_attach(self->ctx, self->stage, SLUICE_CONSUMER, SLUICE_ATTACH_OLDEST,
+				   &oldest));
+	/* the slow one is put out over it, the newcomer is not */
+	EXPECT_EQ(-ENOTCONN, sluice_claim(self->in[0], &m, SLUICE_NOW) ?:
+			     sluice_claim(self->in[0], &m, 20 * SECOND));
+	EXPECT_EQ(0, take_number(oldest, 1));
+	EXPECT_EQ(1, info_of(self->stage).expelled);
+	EXPECT_EQ(0, unfinished(self->stage));
+	sluice_detach(oldest);
+}
+
 TEST_F(broadcast, asleep_when_put_out)
 {
 	struct sluice_msg held, m;

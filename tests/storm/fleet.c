@@ -38,6 +38,9 @@ static void run(struct storm *s, struct seat *seat)
 	case UNDERTAKER:
 		bury(s, seat);
 		break;
+	case MEMBER:
+		take_part(s, seat);
+		break;
 	}
 	_exit(1);
 }
@@ -244,7 +247,7 @@ void seats_look(struct storm *s, bool restart)
 void seats_end(struct storm *s, unsigned int stop)
 {
 	static const unsigned int levels[] = {
-		[PRODUCER] = 1, [WORKER] = 2, [UNDERTAKER] = 2, [SINK] = 3,
+		[PRODUCER] = 1, [WORKER] = 2, [UNDERTAKER] = 2, [SINK] = 3, [MEMBER] = 2,
 	};
 	uint64_t deadline = history_now() + 20 * s->opt.scale * SECOND;
 	bool any = true;

@@ -18,6 +18,7 @@ static const char usage[] =
 	"\n"
 	"Producers, workers and the end of a pipe, killed all the time. Everything that was sent\n"
 	"for certain has one effect, in the order of its stream; nothing is stuck in the end.\n"
+	"Or a broadcast: whoever is there gets everything, once, in order, without a gap.\n"
 	"\n"
 	"  --user           rings in plain memory, recovery by the module's own code in this\n"
 	"                   process (default)\n"
@@ -28,6 +29,7 @@ static const char usage[] =
 	"  --messages N     of each producer in a round (default 4000)\n"
 	"  --producers N    default 3\n"
 	"  --workers N      default 3\n"
+	"  --broadcast      the workers are members of a broadcast, and there is no second ring\n"
 	"  --spread US      time between two kills, at most (default 2000)\n"
 	"  --idle N         --module: then kill an idle pipeline's workers so often, one message\n"
 	"                   at a time, and say how long each redelivery took (default 0)\n"
@@ -73,7 +75,8 @@ static const struct option long_options[] = {
 	{ "messages", required_argument, NULL, 'n' },
 	{ "producers", required_argument, NULL, 'p' }, { "workers", required_argument, NULL, 'w' },
 	{ "spread", required_argument, NULL, 'd' }, { "idle", required_argument, NULL, 'i' },
-	{ "no-uring", no_argument, NULL, 'x' }, { "seed", required_argument, NULL, 's' },
+	{ "broadcast", no_argument, NULL, 'b' }, { "no-uring", no_argument, NULL, 'x' },
+	{ "seed", required_argument, NULL, 's' },
 	{ "keep", required_argument, NULL, 'K' }, { "linger", required_argument, NULL, 'l' },
 	{ "help", no_argument, NULL, 'h' }, { 0 },
 };
@@ -108,6 +111,9 @@ static void set_option(struct options *o, int c)
 		break;
 	case 'i':
 		o->idle = number(optarg, "idle", 0, 100000);
+		break;
+	case 'b':
+		o->broadcast = true;
 		break;
 	case 'x':
 		o->no_uring = true;
@@ -177,9 +183,11 @@ static struct storm *make(struct options opt)
 	for (i = 0; i < opt.producers; i++)
 		add_seat(s, PRODUCER);
 	for (i = 0; i < opt.workers; i++)
-		add_seat(s, WORKER);
-	add_seat(s, SINK);
-	add_seat(s, UNDERTAKER);
+		add_seat(s, opt.broadcast ? MEMBER : WORKER);
+	if (!opt.broadcast) {
+		add_seat(s, SINK);
+		add_seat(s, UNDERTAKER);
+	}
 	s->parent_log = s->nseats;
 	ret = history_create(&s->history, NULL, s->nseats + 1, events);
 	if (!ret)
@@ -209,6 +217,7 @@ static void sum_counters(struct storm *s)
 		t->lies += info.lies;
 		t->nacks += info.nacks;
 		t->sends += info.sends;
+		t->expelled += info.expelled;
 	}
 }
 
@@ -225,10 +234,10 @@ static void say_what_happened(const struct storm *s)
 	       (ull)t->orders[ORDER_CLOSE_RING], (ull)t->suicides, (ull)t->stops);
 	printf("# the kernel's counters: %llu deaths, %llu redelivered, %llu discarded, "
 	       "%llu timeouts, %llu evictions, %llu dead letters, %llu nacks, %llu sends, "
-	       "%llu lies\n",
+	       "%llu put out of a broadcast, %llu lies\n",
 	       (ull)t->deaths, (ull)t->redelivered, (ull)t->discarded, (ull)t->timeouts,
 	       (ull)t->evictions, (ull)t->dead_letters, (ull)t->nacks, (ull)t->sends,
-	       (ull)t->lies);
+	       (ull)t->expelled, (ull)t->lies);
 	printf("# longest way to rest: %.0f ms\n", (double)t->worst_drain_ns / 1e6);
 }
 
@@ -253,8 +262,14 @@ static int report(struct storm *s, const struct history_result *storm,
 	failed += check(++n, !t->bad_ends, "every process ended as it was made to%.0llu%s", 0, "");
 	failed += check(++n, !t->lies, "%llu impossible values found in shared memory%s", t->lies,
 			"");
-	failed += check(++n, storm->again > 0 && storm->maybe > 0 && storm->sent > t->kills,
-			"there was something to lose: %llu redeliveries%s", storm->again, "");
+	if (s->opt.broadcast)
+		failed += check(++n, storm->maybe > 0 && storm->acked > storm->sent,
+				"there was something to lose: %llu ACKs%s", storm->acked, "");
+	else
+		failed += check(++n, storm->again > 0 && storm->maybe > 0 &&
+				storm->sent > t->kills,
+				"there was something to lose: %llu redeliveries%s", storm->again,
+				"");
 	if (s->opt.idle) {
 		uint64_t worst = history_percentile(idle, 100);
 
@@ -269,11 +284,12 @@ static int report(struct storm *s, const struct history_result *storm,
 	printf("1..%u\n", n);
 	if (failed)
 		printf("# again: %s --seed %llu --kills %u --round %u --messages %u "
-		       "--producers %u --workers %u --spread %u --idle %u%s\n",
+		       "--producers %u --workers %u --spread %u --idle %u%s%s\n",
 		       s->opt.module ? "tests/storm/run [--kernel NAME]" :
 		       "build/tests/storm/storm", (ull)s->opt.seed, s->opt.kills,
 		       s->opt.round_kills, s->opt.messages, s->opt.producers, s->opt.workers,
-		       s->opt.spread_us, s->opt.idle, s->opt.no_uring ? " --no-uring" : "");
+		       s->opt.spread_us, s->opt.idle, s->opt.no_uring ? " --no-uring" : "",
+		       s->opt.broadcast ? " --broadcast" : "");
 	return failed > 0;
 }
 
@@ -299,7 +315,7 @@ int main(int argc, char **argv)
 		ret = storm_round(s, left < opt.round_kills ? (unsigned int)left :
 				  opt.round_kills, &storm);
 	}
-	if (!ret && opt.idle && opt.module)
+	if (!ret && opt.idle && opt.module && !opt.broadcast)
 		ret = storm_idle(s, opt.idle, &idle);
 	else
 		s->opt.idle = 0;

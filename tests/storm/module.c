@@ -9,6 +9,21 @@
 
 static const char *const names[LANES] = { "storm.in", "storm.out", "storm.in.dead" };
 
+static int broadcast_create(struct storm *s)
+{
+	struct sluice_create c = {
+		.nslots = 64, .nbufs = 32, .bufsize = 4096, .policy = SLUICE_POLICY_BROADCAST,
+		.ack_timeout_ms = 300 * slowness(s), .write_timeout_ms = 300 * slowness(s),
+	};
+	int ret;
+
+	strcpy(c.name, names[LANE_IN]);
+	ret = sluice_create(&c);
+	if (ret)
+		fprintf(stderr, "storm: %s\n", sluice_error());
+	return ret;
+}
+
 static int module_create(struct storm *s)
 {
 	struct sluice_create in = {
@@ -19,6 +34,8 @@ static int module_create(struct storm *s)
 	struct sluice_create out = in;
 	int ret;
 
+	if (s->opt.broadcast)
+		return broadcast_create(s);
 	strcpy(in.name, names[LANE_IN]);
 	strcpy(out.name, names[LANE_OUT]);
 	out.max_attempts = 254;
@@ -33,7 +50,8 @@ static int module_create(struct storm *s)
 
 static void module_destroy(struct storm *s)
 {
-	if (sluice_destroy(names[LANE_IN], 1000, 0) || sluice_destroy(names[LANE_OUT], 1000, 0)) {
+	if (sluice_destroy(names[LANE_IN], 1000, 0) ||
+	    (!s->opt.broadcast && sluice_destroy(names[LANE_OUT], 1000, 0))) {
 		fprintf(stderr, "# storm: %s\n", sluice_error());
 		s->tally.bad_ends++;
 	}
@@ -67,7 +85,7 @@ static int module_open(struct storm *s, struct seat *seat, enum lane lane, enum 
 
 	if (!process_ctx)
 		ret = sluice_ctx_create(without ? SLUICE_CTX_NO_URING : 0, &process_ctx);
-	return ret ? ret : sluice_attach(process_ctx, names[lane], role, 0, ep);
+	return ret ? ret : sluice_attach(process_ctx, names[lane], role, attach_flags(seat), ep);
 }
 
 static void module_close_ring(struct sluice_ep *ep)

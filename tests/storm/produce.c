@@ -85,7 +85,7 @@ static void recover(struct producer *p)
 	e = history_read(p->s->history, p->seat->log, &n);
 	for (i = 0; i < n; i++) {
 		bool certain = e[i].what == HISTORY_TOLD || e[i].what == HISTORY_FAILED ||
-			       (e[i].what == HISTORY_SENT && !p->told);
+			       (e[i].what == HISTORY_SENT && (!p->told || p->s->opt.broadcast));
 
 		if (e[i].counter >= PRODUCER_LIMIT)
 			continue;
@@ -169,6 +169,15 @@ static int send_in_steps(struct producer *p, struct sluice_msg *m)
 	return ret;
 }
 
+/*
+ * A broadcast finds nobody for a moment: one more time. An endpoint that was put out hears the
+ * same, and the end of it by its mapping.
+ */
+static int unless_nobody(const struct producer *p, int ret)
+{
+	return ret == -EAGAIN || (p->s->opt.broadcast && ret == -ENOTCONN) ? 0 : ret;
+}
+
 /* One message whose publish is all that the sender wants to know. */
 static void send_plain(struct producer *p, uint64_t counter)
 {
@@ -193,7 +202,7 @@ static void send_plain(struct producer *p, uint64_t counter)
 	}
 	if (ret < 0) {
 		note_message(p, HISTORY_UNSENT, counter, HISTORY_NO_TICKET);
-		end_unless_expected(p->seat, "send", ret == -EAGAIN ? 0 : ret);
+		end_unless_expected(p->seat, "send", unless_nobody(p, ret));
 		sleep_us(500);
 		return;
 	}
@@ -213,7 +222,7 @@ static void send_told(struct producer *p, uint64_t counter)
 	ret = sluice_send_async(p->out, &m, counter);
 	if (ret) {
 		note_message(p, HISTORY_UNSENT, counter, HISTORY_NO_TICKET);
-		end_unless_expected(p->seat, "send", ret == -EAGAIN ? 0 : ret);
+		end_unless_expected(p->seat, "send", unless_nobody(p, ret));
 		sleep_us(500);
 		return;
 	}
@@ -229,7 +238,9 @@ static void hear(struct producer *p, int64_t timeout)
 	end_unless_expected(p->seat, "completions", n < 0 ? n : 0);
 	for (i = 0; i < n; i++) {
 		uint64_t counter = done[i].cookie;
-		bool again = done[i].result == -EAGAIN;
+		bool again = done[i].result && !unless_nobody(p, done[i].result);
+		/* of a broadcast: out, and not everybody will see it */
+		bool missed = p->s->opt.broadcast && done[i].result == -ETIMEDOUT;
 
 		p->under_way--;
 		set_bit(p->busy, counter, false);
@@ -239,8 +250,9 @@ static void hear(struct producer *p, int64_t timeout)
 			continue;	/* sent, and nobody will tell: it goes out once more */
 		if (again)
 			sleep_us(500);
-		note_message(p, again ? HISTORY_UNSENT : done[i].result ? HISTORY_FAILED :
-			     HISTORY_TOLD, counter, HISTORY_NO_TICKET);
+		note_message(p, again ? HISTORY_UNSENT : missed ? HISTORY_SENT :
+			     done[i].result ? HISTORY_FAILED : HISTORY_TOLD, counter,
+			     HISTORY_NO_TICKET);
 		set_bit(p->settled, counter, !again);
 	}
 }

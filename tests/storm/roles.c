@@ -48,6 +48,7 @@ struct sluice_ep *must_open(struct storm *s, struct seat *seat, enum lane lane,
 	}
 	note(s, seat, (struct history_event) {
 		.what = HISTORY_START, .lane = (uint8_t)lane, .id = sluice_id(ep),
+		.ticket = endpoint_start(ep),
 	});
 	return ep;
 }
@@ -92,7 +93,7 @@ void obey(struct storm *s, struct seat *seat, struct sluice_ep *in, struct sluic
 }
 
 /* Whoever holds a claim is late with it from here on. */
-static void stop_if_asked(struct seat *seat)
+void stop_if_asked(struct seat *seat)
 {
 	if (__atomic_exchange_n(&seat->stop, 0, __ATOMIC_ACQ_REL))
 		kill(getpid(), SIGSTOP);
@@ -111,8 +112,8 @@ static void note_generation(struct storm *s, const struct seat *seat, enum lane 
 	});
 }
 
-static void note_claim(struct storm *s, const struct seat *seat, enum history_what what,
-		       enum lane lane, const struct sluice_msg *m)
+void note_claim(struct storm *s, const struct seat *seat, enum history_what what, enum lane lane,
+		const struct sluice_msg *m)
 {
 	note(s, seat, (struct history_event) {
 		.what = (uint8_t)what, .lane = (uint8_t)lane, .stream = m->stream,
@@ -121,15 +122,15 @@ static void note_claim(struct storm *s, const struct seat *seat, enum history_wh
 }
 
 /* Is it what was sent? Asked of what is still ours, or it may have been written over. */
-static void compare(struct storm *s, struct seat *seat, enum lane lane, struct sluice_ep *in,
-		    const struct sluice_msg *m)
+void compare(struct storm *s, struct seat *seat, enum lane lane, struct sluice_ep *in,
+	     const struct sluice_msg *m)
 {
 	if (!message_same(m->stream, m->counter, m->data, m->len) && sluice_holds(in, m))
 		note_claim(s, seat, HISTORY_CORRUPT, lane, m);
 }
 
-static void acknowledge(struct storm *s, struct seat *seat, enum lane lane, struct sluice_ep *in,
-			const struct sluice_msg *m)
+void acknowledge(struct storm *s, struct seat *seat, enum lane lane, struct sluice_ep *in,
+		 const struct sluice_msg *m)
 {
 	int ret;
 

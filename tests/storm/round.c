@@ -11,6 +11,11 @@ enum left { LEFT_READY = 1, LEFT_CLAIMED, LEFT_WRITING, LEFT_DEAD, LEFT_QUEUED, 
 
 static const enum lane lanes[] = { LANE_IN, LANE_OUT, LANE_DEAD };
 
+static unsigned int lanes_of(const struct storm *s)
+{
+	return s->opt.broadcast ? 1 : LANES;
+}
+
 /* ------------------------------------------------------------------ rest --- */
 
 static bool at_rest(struct storm *s)
@@ -18,7 +23,7 @@ static bool at_rest(struct storm *s)
 	struct sluice_info info;
 	unsigned int i;
 
-	for (i = 0; i < LANES; i++) {
+	for (i = 0; i < lanes_of(s); i++) {
 		if (s->backend->info(s, lanes[i], &info))
 			return false;
 		if (info.ready || info.claimed || info.writing || info.dead || info.queued)
@@ -56,7 +61,7 @@ static void note_end(struct storm *s)
 	struct sluice_info info;
 	unsigned int i;
 
-	for (i = 0; i < LANES; i++) {
+	for (i = 0; i < lanes_of(s); i++) {
 		if (s->backend->info(s, lanes[i], &info)) {
 			note_left(s, lanes[i], LEFT_READY, 1);
 			continue;
@@ -97,7 +102,9 @@ static int begin_round(struct storm *s)
 
 static int check_round(struct storm *s, struct history_result *res)
 {
-	struct history_rules rules = { .effects = true };
+	struct history_rules rules = {
+		.effects = !s->opt.broadcast, .broadcast = s->opt.broadcast,
+	};
 	struct history_result now;
 	int ret = history_check(s->history, &rules, &now);
 

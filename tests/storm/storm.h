@@ -6,11 +6,16 @@
  *			       |				order, once
  *			       +--[in.dead]--> undertaker	what was given up
  *
+ * or, with --broadcast, a ring whose messages everybody gets:
+ *
+ *	producers --[in]--> members, who come and go	each of them all that is sent meanwhile
+ *
  *	main.c		options, what is said about the run
  *	fleet.c		starts, kills, stops and waits for the processes
  *	round.c		one round: load and kills, then everything has to come to rest
  *	produce.c	producers: plain, posting, asking for the ACK
  *	roles.c		workers, sink, undertaker
+ *	members.c	members of a broadcast
  *	user.c		the rings in plain memory; the reaper is the module's, called by the parent
  *	module.c	the rings of the module
  *
@@ -33,7 +38,7 @@
 
 enum lane { LANE_IN, LANE_OUT, LANE_DEAD, LANES };
 
-enum role { PRODUCER, WORKER, SINK, UNDERTAKER };
+enum role { PRODUCER, WORKER, SINK, UNDERTAKER, MEMBER };
 
 #define MAX_PRODUCERS	8
 #define MAX_SEATS	20
@@ -78,7 +83,7 @@ struct seat {
 };
 
 struct options {
-	bool		module, no_uring;
+	bool		module, no_uring, broadcast;
 	uint64_t	seed;
 	unsigned int	kills, seconds, round_kills, producers, workers, idle, messages;
 	unsigned int	spread_us;	/* between two kills, at most */
@@ -90,7 +95,7 @@ struct options {
 struct tally {
 	uint64_t	kills, stops, orders[ORDERS], suicides, evicted, bus_errors, bad_ends;
 	uint64_t	redelivered, discarded, timeouts, deaths, evictions, dead_letters, lies;
-	uint64_t	nacks, sends, worst_drain_ns;
+	uint64_t	nacks, sends, expelled, worst_drain_ns;
 };
 
 /**
@@ -176,7 +181,7 @@ void seats_end(struct storm *s, unsigned int stop);
 int storm_round(struct storm *s, unsigned int kills, struct history_result *res);
 int storm_idle(struct storm *s, unsigned int kills, struct history_result *res);
 
-/* ------------------------------------------------- produce.c and roles.c --- */
+/* -------------------------------------- produce.c, roles.c and members.c --- */
 
 /* What a message is, by stream and counter; the payload too. */
 #define MESSAGE_MAX	600u
@@ -194,12 +199,27 @@ void produce(struct storm *s, struct seat *seat);
 void work(struct storm *s, struct seat *seat);
 void collect(struct storm *s, struct seat *seat);
 void bury(struct storm *s, struct seat *seat);
+void take_part(struct storm *s, struct seat *seat);
 
 struct sluice_ep *must_open(struct storm *s, struct seat *seat, enum lane lane,
 			    enum sluice_role role);
 void obey(struct storm *s, struct seat *seat, struct sluice_ep *in, struct sluice_ep *out);
 void end_unless_expected(struct seat *seat, const char *verb, int ret);
 void note(struct storm *s, const struct seat *seat, struct history_event e);
+void note_claim(struct storm *s, const struct seat *seat, enum history_what what, enum lane lane,
+		const struct sluice_msg *m);
+void compare(struct storm *s, struct seat *seat, enum lane lane, struct sluice_ep *in,
+	     const struct sluice_msg *m);
+void acknowledge(struct storm *s, struct seat *seat, enum lane lane, struct sluice_ep *in,
+		 const struct sluice_msg *m);
+void stop_if_asked(struct seat *seat);
+uint64_t endpoint_start(const struct sluice_ep *ep);	/* user.c */
+
+/* Every other member of a broadcast wants what is held already, too. */
+static inline uint32_t attach_flags(const struct seat *seat)
+{
+	return seat->role == MEMBER && seat->lives % 2 ? SLUICE_ATTACH_OLDEST : 0;
+}
 
 /* Of the module's timeouts: QEMU is slower, but not as slow as a deadline has to allow for. */
 static inline uint32_t slowness(const struct storm *s)

@@ -30,6 +30,17 @@ static void evict(struct reaper *r, uint32_t id)
 				seat_evict(evicting, &evicting->seat[i]);
 }
 
+static int broadcast_create(struct storm *s)
+{
+	const struct sluice_create c = {
+		.name = "in", .nslots = 64, .nbufs = 16, .bufsize = 4096,
+		.policy = SLUICE_POLICY_BROADCAST, .ack_timeout_ms = 40, .write_timeout_ms = 50,
+	};
+
+	ring[LANE_IN] = reaper_create(&c, s->first);
+	return ring[LANE_IN] ? 0 : -ENOMEM;
+}
+
 static int user_create(struct storm *s)
 {
 	struct sluice_create in = {
@@ -40,6 +51,10 @@ static int user_create(struct storm *s)
 
 	/* the laps begin anew in the middle of the storm */
 	s->first = ticket_mask(6) - 3000;
+	reaper_evict = evict;
+	evicting = s;
+	if (s->opt.broadcast)
+		return broadcast_create(s);
 	out.max_attempts = 254;
 	out.dead_slots = 0;
 	ring[LANE_IN] = reaper_create(&in, s->first);
@@ -47,20 +62,19 @@ static int user_create(struct storm *s)
 	if (!ring[LANE_IN] || !ring[LANE_OUT])
 		return -ENOMEM;
 	ring[LANE_DEAD] = reaper_dead_stage(ring[LANE_IN]);
-	reaper_evict = evict;
-	evicting = s;
 	return 0;
 }
 
 static void user_destroy(struct storm *s)
 {
 	reaper_destroy(ring[LANE_IN]);
-	reaper_destroy(ring[LANE_OUT]);
+	if (ring[LANE_OUT])
+		reaper_destroy(ring[LANE_OUT]);
 }
 
 static int give(struct seat *seat, struct life *life, enum lane lane, enum sluice_role role)
 {
-	int ret = reaper_attach(ring[lane], role, 0, &life->end[lane]);
+	int ret = reaper_attach(ring[lane], role, attach_flags(seat), &life->end[lane]);
 
 	life->has[lane] = !ret;
 	return ret;
@@ -82,6 +96,8 @@ static int user_attach(struct storm *s, struct seat *seat)
 		return give(seat, life, LANE_OUT, SLUICE_CONSUMER);
 	case UNDERTAKER:
 		return give(seat, life, LANE_DEAD, SLUICE_CONSUMER);
+	case MEMBER:
+		return give(seat, life, LANE_IN, SLUICE_CONSUMER);
 	}
 	return -EINVAL;
 }
@@ -100,11 +116,14 @@ static void user_died(struct storm *s, struct seat *seat)
 static void user_tick(struct storm *s)
 {
 	reaper_tick(ring[LANE_IN]);
-	reaper_tick(ring[LANE_OUT]);
+	if (ring[LANE_OUT])
+		reaper_tick(ring[LANE_OUT]);
 }
 
 static int user_info(struct storm *s, enum lane lane, struct sluice_info *info)
 {
+	if (!ring[lane])
+		return -ENOENT;
 	reaper_info(ring[lane], info);
 	return 0;
 }
@@ -131,9 +150,19 @@ static int user_open(struct storm *s, struct seat *seat, enum lane lane, enum sl
 	if (role == SLUICE_CONSUMER)
 		ep->ticket = ticket_add(end->tail, -(long long)ep->nslots, ep->order);
 	ep->high = ep->ticket;
+	ep->recipient = end->recipient;
+	ep->start = end->start;
+	ep->early = true;
 	ep->buffer_hint = ep->nbufs ? ep->nbufs - 1 : 0;
+	__sluice_members_changed(ep);
 	*out = ep;
 	return 0;
+}
+
+/** endpoint_start() - the first ticket that a member of a broadcast gets, else HISTORY_NO_TICKET */
+uint64_t endpoint_start(const struct sluice_ep *ep)
+{
+	return ep->recipient ? ep->start : HISTORY_NO_TICKET;
 }
 
 const struct backend user_backend = {

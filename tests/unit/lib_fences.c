@@ -11,9 +11,12 @@
 static char notes[MAX_NOTES + 1];
 static unsigned int n_notes;
 
+static u64 leaving;	/* bits of who goes away between address and publish */
+
 /*
  * S a word was stored, C compared and swapped, which x86 orders; F a full fence, f one after C;
- * L a look at sleepers or at what the kernel keeps; K a kick, A one for a sender
+ * L a look at sleepers or at what the kernel keeps; K a kick, A one for a sender, G one for who is
+ * gone
  */
 static inline void note(char what)
 {
@@ -36,17 +39,32 @@ static inline enum slot_result changed(enum slot_result r)
 	return r;
 }
 
+static inline char kick_note(u32 what)
+{
+	return what & SLUICE_KICK_GONE ? 'G' : what & SLUICE_KICK_ACKED ? 'A' : 'K';
+}
+
+static inline void leave(const struct sluice_ep *ep)
+{
+	((struct sluice_hints *)(uintptr_t)ep->hints)->recipients &= ~leaving;
+}
+
 #undef sl_fence
 #define sl_fence()			note('F')
 #define fence_after_cas()		note('f')
 #define hint(p)				noted_hint(ep, p)
 #define slot_publish_sole(w, lap)	(note('S'), slot_publish_sole(w, lap))
-#define slot_publish(w, lap, owner)	changed(slot_publish(w, lap, owner))
+#define slot_publish(w, lap, owner)	(leave(ep), changed(slot_publish(w, lap, owner)))
 #define slot_discard(w, lap, owner)	changed(slot_discard(w, lap, owner))
 #define slot_ack(w, token)		changed(slot_ack(w, token))
+#define slot_broadcast_ack(w, m, token, bit, last) \
+	changed(slot_broadcast_ack(w, m, token, bit, last))
 #define buf_drop(w, owner)		changed(buf_drop(w, owner))
 #define buf_free_sent(w, ticket)	changed(buf_free_sent(w, ticket))
-#define __sluice_kick(ep, what)		note((what) & SLUICE_KICK_ACKED ? 'A' : 'K')
+#define __sluice_kick(ep, what)		note(kick_note(what))
+#define take				take_of_broadcast
+#include "../../lib/broadcast.c"
+#undef take
 #include "../../lib/claim.c"
 #include "../../lib/produce.c"
 #undef hint
@@ -187,6 +205,74 @@ static void test_nobody_forges_that(void **state)
 	unmake(&r);
 }
 
+/* ------------------------------------------------------------- broadcast --- */
+
+static void make_broadcast(struct ring *r)
+{
+	make(r, 0);
+	r->hints->policy = SLUICE_POLICY_BROADCAST;
+	r->hints->recipients = 3;
+	r->out.policy = SLUICE_POLICY_BROADCAST;
+	r->in.recipient = 1;
+	r->other_in.recipient = 2;
+	leaving = 0;
+	forget();
+}
+
+/* Who went between address and publish cannot acknowledge it, and the kernel is told (P22). */
+static void test_who_is_gone(void **state)
+{
+	struct sluice_msg m = number(1), some[3] = { number(1), number(2), number(3) };
+	struct ring r;
+	void *data;
+
+	make_broadcast(&r);
+	assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_null(memchr(notes, 'G', n_notes));
+	check(1);
+	leaving = 2;
+	assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_int_equal('G', notes[n_notes - 1]);
+	check(1);
+	/* once; it is not addressed any more */
+	assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_null(memchr(notes, 'G', n_notes));
+	check(1);
+	r.hints->recipients = 3;
+	assert_int_equal(3, sluice_send_batch(&r.out, some, 3, SLUICE_NOW));
+	assert_int_equal('G', notes[n_notes - 1]);
+	r.hints->recipients = 3;
+	forget();
+	assert_int_equal(0, sluice_reserve(&r.out, &m, &data, SLUICE_NOW));
+	assert_int_equal(0, sluice_publish(&r.out, &m));
+	assert_int_equal('G', notes[n_notes - 1]);
+	unmake(&r);
+}
+
+/* The last one frees slot and buffer, and looks; those before it make no room. */
+static void test_broadcast_acks(void **state)
+{
+	char big[200] = "more than a slot has room for";
+	struct sluice_msg m = number(1), mine, other;
+	struct ring r;
+
+	make_broadcast(&r);
+	m.data = big;
+	m.len = sizeof(big);
+	assert_int_equal(0, sluice_send(&r.out, &m, SLUICE_NOW));
+	assert_int_equal(0, sluice_claim(&r.in, &mine, SLUICE_NOW));
+	assert_int_equal(0, sluice_claim(&r.other_in, &other, SLUICE_NOW));
+	assert_int_equal(0, sluice_ack(&r.in, &mine));
+	assert_int_equal(SLOT_READY, slot_state(slot_at(&r.out, 0)->word));
+	assert_int_equal(BUF_SENT, buf_state(*buffer_word(&r.out, mine.buffer)));
+	forget();
+	assert_int_equal(0, sluice_ack(&r.other_in, &other));
+	assert_int_equal(slot_free(1), slot_at(&r.out, 0)->word);
+	assert_int_equal(BUF_FREE, buf_state(*buffer_word(&r.out, mine.buffer)));
+	check(2);
+	unmake(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +282,8 @@ int main(void)
 		cmocka_unit_test(test_acks),
 		cmocka_unit_test(test_acks_that_tell),
 		cmocka_unit_test(test_nobody_forges_that),
+		cmocka_unit_test(test_who_is_gone),
+		cmocka_unit_test(test_broadcast_acks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -225,6 +225,59 @@ static void test_buffer_words(void **state)
 	assert_int_equal(0, slot_free(0));
 }
 
+/* Everybody clears a bit of the right ticket, once; the last one frees the slot (P21, P22). */
+static void test_masks(void **state)
+{
+	const u64 token = slot_word(5, 0, 0, SLOT_READY), newer = slot_word(6, 0, 0, SLOT_READY);
+	u64 w = token, mask = 0;
+	bool last;
+
+	assert_true(mask_set(&mask, 5));
+	assert_true(mask_set(&mask, 2));
+	assert_int_equal(7, mask);
+	assert_true(slot_owes(&w, &mask, token, 4));
+	assert_false(slot_owes(&w, &mask, token, 8));
+	assert_false(slot_owes(&w, &mask, newer, 4));
+	assert_int_equal(SLOT_STALE, slot_broadcast_ack(&w, &mask, newer, 4, &last));
+	assert_int_equal(SLOT_STALE, slot_broadcast_ack(&w, &mask, token, 8, &last));
+	assert_int_equal(7, mask);
+	assert_int_equal(SLOT_OK, slot_broadcast_ack(&w, &mask, token, 4, &last));
+	assert_false(last);
+	assert_int_equal(SLOT_STALE, slot_broadcast_ack(&w, &mask, token, 4, &last));
+	assert_true(mask_clear(&mask, 9));
+	assert_int_equal(2, mask);
+	assert_int_equal(token, w);
+	assert_int_equal(SLOT_OK, slot_broadcast_ack(&w, &mask, token, 2, &last));
+	assert_true(last);
+	assert_int_equal(slot_free(6), w);
+}
+
+/* Of all states only READY is freed so, and only the word that was seen; the lap wraps. */
+static void test_broadcast_free(void **state)
+{
+	for (u32 from = 0; from < 16; from++) {
+		u64 w = slot_word(SLOT_LAP_MASK, 0, 0, (enum slot_state)from), before = w;
+		enum slot_result r = slot_broadcast_free(&w, w);
+
+		assert_int_equal(from == SLOT_READY ? SLOT_OK : SLOT_STALE, r);
+		assert_int_equal(from == SLOT_READY ? slot_free(0) : before, w);
+	}
+}
+
+/* Kernel and last consumer want to free it: one of them does, and the buffer is that one's. */
+static void test_freed_once(void **state)
+{
+	u64 w = slot_word(5, 0, 0, SLOT_READY), token = w, mask = 1;
+	bool last;
+
+	assert_int_equal(SLOT_OK, slot_broadcast_free(&w, token));
+	assert_int_equal(SLOT_STALE, slot_broadcast_free(&w, token));
+	assert_int_equal(SLOT_STALE, slot_broadcast_ack(&w, &mask, token, 1, &last));
+	assert_false(last);
+	assert_int_equal(1, mask);
+	assert_int_equal(slot_free(6), w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +289,9 @@ int main(void)
 		cmocka_unit_test(test_transitions),
 		cmocka_unit_test(test_attempt_saturates),
 		cmocka_unit_test(test_buffer_words),
+		cmocka_unit_test(test_masks),
+		cmocka_unit_test(test_broadcast_free),
+		cmocka_unit_test(test_freed_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

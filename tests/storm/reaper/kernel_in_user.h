@@ -67,6 +67,7 @@ typedef s64 ktime_t;
 #define might_sleep()		((void)0)
 #define WARN_ON_ONCE(c)		SL_ASSERT(!(c))
 #define BUILD_BUG_ON(c)		_Static_assert(!(c), #c)
+#define __ffs64(n)		((u32)__builtin_ctzll(n))
 #define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
 #define DECLARE_BITMAP(name, bits) unsigned long name[((bits) + 63) / 64]
 

@@ -158,6 +158,7 @@ void sl_endpoint_die(struct sl_endpoint *ep)
 		s->hints->consumers = --s->consumers;
 	s->indices[ep->index / 64] &= ~(1ul << ep->index % 64);
 	s->counts.deaths++;
+	sl_broadcast_leave(ep);
 	sl_reap(s, ep->id, s->sole == ep);
 	if (s->sole == ep)
 		s->sole = NULL;
@@ -214,6 +215,10 @@ void sl_queue_lost(struct sl_stage *s, u32 index)
 {
 }
 
+void sl_queue_missed(struct sl_stage *s, u32 index, u64 word)
+{
+}
+
 void sl_send_leavers(struct sl_stage *s)
 {
 }
@@ -252,6 +257,7 @@ static void geometry(struct sl_stage *s, const struct sluice_create *c)
 	s->nbufs = c->nbufs;
 	s->bufsize = c->nbufs ? (u32)PAGE_ALIGN(c->bufsize) : 0;
 	s->flags = c->flags;
+	s->policy = c->policy;
 	s->max_attempts = c->max_attempts ?: 5;
 	s->dead_slots = c->dead_slots;
 	s->ack_timeout_ns = (c->ack_timeout_ms ?: 30000) * NSEC_PER_MSEC;
@@ -273,6 +279,7 @@ static void hints_init(struct sl_stage *s)
 	h->ack_timeout_ms = (u32)(s->ack_timeout_ns / NSEC_PER_MSEC);
 	h->buffers_offset = s->buffers_offset;
 	h->slots_offset = s->slots_offset;
+	h->policy = s->policy;
 	h->generation = 1;
 }
 
@@ -311,6 +318,11 @@ static struct reaper *create_one(const struct sluice_create *c, u64 first)
 		    r->pages + (r->control_bytes >> PAGE_SHIFT));
 	hints_init(s);
 	first_ticket(s, first);
+	if (sl_is_broadcast(s)) {
+		s->starts = kcalloc(SLUICE_MAX_RECIPIENTS, sizeof(*s->starts), GFP_KERNEL);
+		if (!s->starts)
+			return NULL;
+	}
 	return r;
 }
 
@@ -357,6 +369,7 @@ void reaper_destroy(struct reaper *r)
 	munmap(r->control, r->control_bytes);
 	if (r->payload)
 		munmap(r->payload, r->payload_bytes);
+	kfree(s->starts);
 	free(r->pages);
 	free(r);
 }
@@ -395,6 +408,8 @@ int reaper_attach(struct reaper *r, enum sluice_role role, uint32_t flags,
 
 	if (index < 0)
 		return index;
+	if (sl_is_broadcast(s) && role == SLUICE_CONSUMER && !~s->bits_taken)
+		return -EUSERS;
 	if (role == SLUICE_PRODUCER && (s->sole || (flags & SLUICE_ATTACH_SOLE && s->producers)))
 		return -EBUSY;
 	do {
@@ -414,13 +429,20 @@ int reaper_attach(struct reaper *r, enum sluice_role role, uint32_t flags,
 	if (flags & SLUICE_ATTACH_SOLE)
 		s->sole = ep;
 	memset(sl_endpoint_counters(s, ep->index), 0, sizeof(struct sluice_counters));
-	sl_ring_find_tail(s);
+	if (sl_is_broadcast(s) && role == SLUICE_CONSUMER)
+		sl_broadcast_join(s, ep);
+	else
+		sl_ring_find_tail(s);
 	if (role == SLUICE_PRODUCER)
 		s->hints->producers = ++s->producers;
 	else
 		s->hints->consumers = ++s->consumers;
 	sl_generation(s);
-	*out = (struct reaper_endpoint) { .id = ep->id, .index = ep->index, .tail = s->tail };
+	*out = (struct reaper_endpoint) {
+		.id = ep->id, .index = ep->index, .tail = s->tail, .recipient = ep->recipient,
+	};
+	if (ep->recipient)
+		out->start = s->starts[__ffs64(ep->recipient)];
 	return 0;
 }
 
@@ -462,6 +484,7 @@ void reaper_info(struct reaper *r, struct sluice_info *info)
 	info->producers = s->producers;
 	info->consumers = s->consumers;
 	info->redelivered = c->redelivered;
+	info->expelled = c->expelled;
 	info->discarded = c->discarded;
 	info->timeouts = c->timeouts;
 	info->deaths = c->deaths;

@@ -2,9 +2,10 @@
 /*
  * reaper.h: the module's own recovery, in user space.
  *
- * kmod/reap.c, retry.c and ring.c are compiled as they stand, over memory that
- * parent and children share; endpoints are processes of the caller, who says which has died. What
- * the kernel would do at a death, at a tick, in answer to an INFO is done here when it is called.
+ * kmod/reap.c, retry.c, ring.c, policy.c and broadcast.c are compiled as they stand, over memory
+ * that parent and children share; endpoints are processes of the caller, who says which has died.
+ * What the kernel would do at a death, at a tick, in answer to an INFO is done here when it is
+ * called.
  * One process does all of it: that is the stage's lock.
  */
 #ifndef SLUICE_TEST_REAPER_H
@@ -28,6 +29,7 @@ struct reaper_endpoint {
 	uint32_t	id;
 	uint32_t	index;
 	uint64_t	tail;
+	uint64_t	start, recipient;	/* of a broadcast */
 };
 
 /**
