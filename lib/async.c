@@ -105,9 +105,11 @@ void __sluice_send_done(struct send_op *op, int result)
 	op->result = result < 0 ? result : 0;
 	drop_unaccepted(op);
 	pthread_mutex_lock(&ctx->done_lock);
-	ctx->inflight--;
-	if (op->abandoned || ep->detached)
+	ctx->inflight -= !op->own;
+	if (op->abandoned || (ep->detached && !op->own))
 		op_put(ctx, op);
+	else if (op->own)
+		op->finished = ctx->news = true;
 	else
 		list_add(&ctx->done, op);
 	pthread_mutex_unlock(&ctx->done_lock);
@@ -140,8 +142,10 @@ static void *worker_main(void *arg)
 		ret = ioctl(ep->fd, SLUICE_IOC_SEND, &op->arg);
 		op->result = ret < 0 ? -errno : 0;
 		pthread_mutex_lock(&ctx->done_lock);
-		ctx->inflight--;
-		list_add(&ctx->done, op);
+		ctx->inflight -= !op->own;
+		list_add(op->own ? &ctx->told : &ctx->done, op);
+		if (op->own)
+			__atomic_store_n(&ctx->any_told, true, __ATOMIC_RELEASE);
 		pthread_mutex_unlock(&ctx->done_lock);
 		ignored = write(ctx->done_fd, &one, sizeof(one));
 		(void)ignored;
@@ -230,6 +234,10 @@ void __sluice_send_forget(struct sluice_ep *ep)
 	list_init(&ctx->done);
 	while ((op = list_pop(&kept)))
 		list_add(&ctx->done, op);
+	/* Its buffers are gone with its mapping. */
+	for (op = ctx->told.head; op; op = op->next)
+		if (op->ep == ep)
+			op->buffer = SLUICE_NO_BUFFER;
 	pthread_mutex_unlock(&ctx->done_lock);
 }
 
@@ -237,7 +245,7 @@ void __sluice_send_exit(struct sluice_ctx *ctx)
 {
 	struct send_op *op;
 
-	while ((op = list_pop(&ctx->done)))
+	while ((op = list_pop(&ctx->done)) || (op = list_pop(&ctx->told)))
 		free(op);
 	while ((op = ctx->free_ops)) {
 		ctx->free_ops = op->next;
@@ -289,13 +297,13 @@ static int submit(struct sluice_ep *ep, struct send_op *op)
 	int ret;
 
 	pthread_mutex_lock(&ctx->done_lock);
-	ctx->inflight++;
+	ctx->inflight += !op->own;
 	pthread_mutex_unlock(&ctx->done_lock);
 	ret = ep->uring ? __sluice_uring_send(ctx, op) : worker_send(ep, op);
 	if (!ret)
 		return 0;
 	pthread_mutex_lock(&ctx->done_lock);
-	ctx->inflight--;
+	ctx->inflight -= !op->own;
 	pthread_mutex_unlock(&ctx->done_lock);
 	return ret;
 }
@@ -355,8 +363,9 @@ static int send_kept(struct sluice_ep *ep, struct send_op *op, struct outgoing *
 	return 0;
 }
 
+/* @own: a call's, which gave its buffer: on failure that stays the call's. */
 static int send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64_t cookie,
-		      u64 deadline, struct send_op **result)
+		      bool own, u64 deadline, struct send_op **result)
 {
 	struct sluice_ctx *ctx = ep->ctx;
 	struct outgoing out;
@@ -374,11 +383,15 @@ static int send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64
 		__sluice_outgoing_drop(ep, &out);
 		return __sluice_err(-ENOMEM, "stage '%s': out of memory", ep->name);
 	}
+	op->own = own;
+	if (own && out.buffer != SLUICE_NO_BUFFER)
+		out.taken = true;
 	ret = ep->sole ? send_tracked(ep, op, &out) : send_kept(ep, op, &out);
 	if (ret) {
 		if (op->buffer != SLUICE_NO_BUFFER)
 			ep->sending[op->buffer] = NULL;
-		__sluice_outgoing_drop(ep, &out);
+		if (!own)
+			__sluice_outgoing_drop(ep, &out);
 		pthread_mutex_lock(&ctx->done_lock);
 		if (!op->abandoned)
 			op_put(ctx, op);
@@ -393,7 +406,7 @@ int sluice_send_async(struct sluice_ep *ep, const struct sluice_msg *msg, uint64
 {
 	struct send_op *op;
 
-	return send_async(ep, msg, cookie, DEADLINE_NOW, &op);
+	return send_async(ep, msg, cookie, false, DEADLINE_NOW, &op);
 }
 
 /* ----------------------------------------------------------- completions --- */
@@ -414,8 +427,9 @@ static int fetch(struct sluice_ctx *ctx, struct sluice_completion *done, int n, 
 		if (!ctx->uring)
 			drop_unaccepted(op);
 		pthread_mutex_lock(&ctx->done_lock);
+		/* A sluice_send_sync() has given up on it: without io_uring it comes all the same. */
+		i += !op->abandoned;
 		op_put(ctx, op);
-		i++;
 	}
 	*pending = ctx->inflight;
 	pthread_mutex_unlock(&ctx->done_lock);
@@ -488,15 +502,12 @@ static int sync_result(struct sluice_ep *ep, struct send_op *op)
 	return 0;
 }
 
-int sluice_send_sync(struct sluice_ep *ep, const struct sluice_msg *msg, int64_t timeout_ns)
+/* The kernel's queue is not a sole producer's: it waits for its slot here. */
+static int send_with_room(struct sluice_ep *ep, const struct sluice_msg *msg, bool own,
+			  u64 deadline, struct send_op **op)
 {
-	struct sluice_ctx *ctx = ep->ctx;
-	u64 deadline = deadline_of(timeout_ns);
-	struct send_op *op;
-	int ret;
+	int ret = send_async(ep, msg, 0, own, deadline, op);
 
-	/* The kernel's queue is not a sole producer's: it waits for its slot here. */
-	ret = send_async(ep, msg, 0, deadline, &op);
 	while (ret == -EAGAIN && ep->sole && deadline != DEADLINE_NOW) {
 		u64 ticket;
 
@@ -504,8 +515,19 @@ int sluice_send_sync(struct sluice_ep *ep, const struct sluice_msg *msg, int64_t
 		if (ret == -EAGAIN)
 			return __sluice_err_lazy(ret, ERROR_FULL, ep);
 		if (!ret)
-			ret = send_async(ep, msg, 0, deadline, &op);
+			ret = send_async(ep, msg, 0, own, deadline, op);
 	}
+	return ret;
+}
+
+int sluice_send_sync(struct sluice_ep *ep, const struct sluice_msg *msg, int64_t timeout_ns)
+{
+	struct sluice_ctx *ctx = ep->ctx;
+	u64 deadline = deadline_of(timeout_ns);
+	struct send_op *op;
+	int ret;
+
+	ret = send_with_room(ep, msg, false, deadline, &op);
 	if (ret)
 		return ret;
 	sluice_flush(ctx);
@@ -525,4 +547,51 @@ int sluice_send_sync(struct sluice_ep *ep, const struct sluice_msg *msg, int64_t
 				    "may still be", ep->name);
 	}
 	return sync_result(ep, op);
+}
+
+/* ----------------------------------------------------------------- calls --- */
+
+/*
+ * Send the request of a call, whose payload is inline or in a buffer that the call gives over. The
+ * operation is the call's until __sluice_send_release().
+ */
+int __sluice_send_own(struct sluice_ep *ep, const struct sluice_msg *msg, u64 deadline,
+		      struct send_op **result)
+{
+	return send_with_room(ep, msg, true, deadline, result);
+}
+
+/* Whatever has become of such sends by now is in their @finished and @result. */
+void __sluice_send_look(struct sluice_ctx *ctx)
+{
+	struct send_list told;
+	struct send_op *op;
+
+	if (ctx->uring)
+		__sluice_uring_reap(ctx);
+	if (!__atomic_load_n(&ctx->any_told, __ATOMIC_ACQUIRE))
+		return;
+	list_init(&told);
+	pthread_mutex_lock(&ctx->done_lock);
+	__atomic_store_n(&ctx->any_told, false, __ATOMIC_RELAXED);
+	while ((op = list_pop(&ctx->told)))
+		list_add(&told, op);
+	pthread_mutex_unlock(&ctx->done_lock);
+	while ((op = list_pop(&told))) {
+		drop_unaccepted(op);
+		op->finished = ctx->news = true;
+		if (op->abandoned)
+			__sluice_send_release(ctx, op);
+	}
+}
+
+/* The call is over: if the send is not, nobody wants to know any more. */
+void __sluice_send_release(struct sluice_ctx *ctx, struct send_op *op)
+{
+	pthread_mutex_lock(&ctx->done_lock);
+	if (op->finished)
+		op_put(ctx, op);
+	else
+		op->abandoned = true;
+	pthread_mutex_unlock(&ctx->done_lock);
 }

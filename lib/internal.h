@@ -10,15 +10,22 @@
  *	uring.c     sleeping and commands by io_uring
  *	poll.c      sleeping by poll and ioctl, where io_uring is forbidden
  *	async.c     sends that complete on the ACK
+ *	caller.c    calls: a reply stage and a window
+ *	call.c      calls: a request, its reply, the deadline
+ *	serve.c     calls: the side that answers
  *	admin.c     the control device
  *	tensor.c    the type at the beginning of a message
  *	accepts.c   what a stage declares that it takes
+ *	streams.c   which streams a process knows, and how far each has come
+ *	order.c     the end of a pipe: each stream in order, once; window.c: one stream of it
+ *	batch.c     runs and batches with a bound of time; the next payload asked for ahead
+ *	ready.c     payload buffers kept ready
+ *	peek.c      messages that are looked at and left where they are
  *	any.c       the next message of several endpoints
  *	lanes.c     classes of priority, each a stage of its own
  *	backlog.c   what is under way in a ring, as the words say
  *	credit.c    how many messages of its own a producer may have under way
  *	admission.c whether the next one would be done in time
- *	peek.c      messages that are looked at and left where they are
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *
@@ -156,6 +163,8 @@ struct sluice_ep {
  * @arg:	what the kernel reads; it and @data live until the completion
  * @buffer:	taken by the library for this message, or SLUICE_NO_BUFFER
  * @abandoned:	nobody wants to know any more
+ * @own:	a call's: it is not among the completions that the application fetches
+ * @finished:	@own: @result is there
  */
 struct send_op {
 	struct send_op		*next;
@@ -164,6 +173,8 @@ struct send_op {
 	int			result;
 	u32			buffer;
 	bool			abandoned;
+	bool			own;
+	bool			finished;
 	struct sluice_send	arg;
 	unsigned char		data[SLUICE_INLINE_MAX];
 };
@@ -197,7 +208,12 @@ struct early {
  * @done:	completed sends that nobody has fetched
  * @inflight:	sends submitted and not completed
  * @done_lock:	guards @done and @inflight where threads complete sends (no io_uring)
- * @done_fd:	eventfd that they raise
+ * @done_fd:	eventfd that they raise, and who cancels a call
+ * @done_armed:	the ring watches @done_fd
+ * @callers:	that call in this context
+ * @news:	of a call: a sleep has to end, whatever it waits for
+ * @told:	without io_uring: sends of calls that completed and were not looked at
+ * @any_told:	there are such
  */
 struct sluice_ctx {
 	unsigned int		flags;
@@ -218,6 +234,11 @@ struct sluice_ctx {
 	u32			inflight;
 	pthread_mutex_t		done_lock;
 	int			done_fd;
+	bool			done_armed;
+	bool			news;
+	bool			any_told;
+	u32			callers;
+	struct send_list	told;
 	struct io_uring		ring;
 };
 
@@ -312,6 +333,11 @@ int __sluice_poll_wait(struct sluice_ctx *ctx, u64 deadline);
 void __sluice_send_done(struct send_op *op, int result);
 void __sluice_send_forget(struct sluice_ep *ep);
 void __sluice_send_exit(struct sluice_ctx *ctx);
+int __sluice_send_own(struct sluice_ep *ep, const struct sluice_msg *msg, u64 deadline,
+		      struct send_op **result);
+void __sluice_send_look(struct sluice_ctx *ctx);
+void __sluice_send_release(struct sluice_ctx *ctx, struct send_op *op);
+void __sluice_clear_event(int fd);
 
 /* ------------------------------------------------------------- setup.c --- */
 
@@ -348,15 +374,6 @@ void __sluice_look_ready(struct sluice_ep *ep);
 void __sluice_look_room(struct sluice_ep *ep);
 int __sluice_claim_peek(struct sluice_ep *ep);
 
-/* ----------------------------------------------------------- backlog.c --- */
-
-bool __sluice_over(const struct sluice_ep *ep, u64 ticket);
-u64 __sluice_tail(const struct sluice_ep *ep);
-u64 __sluice_unfinished(const struct sluice_ep *ep, u64 *first, u64 tail);
-
-/* --------------------------------------------------------- admission.c --- */
-
-int __sluice_admit_at(struct sluice_admission *door, u64 now, u64 deadline_ns, u64 *retry_after_ns);
 /* ------------------------------------------------------------- claim.c --- */
 
 bool __sluice_read_slot(struct sluice_ep *ep, const struct sluice_slot *slot, u64 token,
@@ -370,6 +387,16 @@ void __sluice_broadcast_look(struct sluice_ep *ep);
 int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg);
 bool __sluice_broadcast_holds(struct sluice_ep *ep, const struct sluice_msg *msg);
 bool __sluice_broadcast_ack(struct sluice_ep *ep, const struct sluice_msg *msg);
+
+/* ----------------------------------------------------------- backlog.c --- */
+
+bool __sluice_over(const struct sluice_ep *ep, u64 ticket);
+u64 __sluice_tail(const struct sluice_ep *ep);
+u64 __sluice_unfinished(const struct sluice_ep *ep, u64 *first, u64 tail);
+
+/* --------------------------------------------------------- admission.c --- */
+
+int __sluice_admit_at(struct sluice_admission *door, u64 now, u64 deadline_ns, u64 *retry_after_ns);
 
 /* ------------------------------------------------------------ policy.c --- */
 

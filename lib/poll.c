@@ -32,7 +32,7 @@ static int poll_until(struct pollfd *p, nfds_t n, u64 deadline)
 	}
 }
 
-static void clear_event(int fd)
+void __sluice_clear_event(int fd)
 {
 	uint64_t value;
 	ssize_t ignored = read(fd, &value, sizeof(value));
@@ -67,6 +67,8 @@ int __sluice_poll_park_at(struct sluice_ep *ep, u64 cursor, u32 what, u64 deadli
 	struct pollfd p[] = {
 		{ .fd = ep->fd, .events = what & SLUICE_WAIT_READY ? POLLIN : POLLOUT },
 		{ .fd = ep->ctx->intr_fd, .events = POLLIN },
+		/* A call has more to wait for: that its request is dead, that it is cancelled. */
+		{ .fd = ep->ctx->callers ? ep->ctx->done_fd : -1, .events = POLLIN },
 	};
 	int ret = look(ep, &w);
 
@@ -78,6 +80,9 @@ int __sluice_poll_park_at(struct sluice_ep *ep, u64 cursor, u32 what, u64 deadli
 		return look(ep, &w);
 	if (!ret && p[1].revents)
 		return interrupted_by(ep->ctx);
+	/* What it announces is in a list or a mark by then, and those are looked at first. */
+	if (!ret && p[2].revents)
+		__sluice_clear_event(ep->ctx->done_fd);
 	return ret;
 }
 
@@ -135,6 +140,6 @@ int __sluice_poll_wait(struct sluice_ctx *ctx, u64 deadline)
 	if (ret)
 		return ret;
 	if (p[0].revents)
-		clear_event(ctx->done_fd);
+		__sluice_clear_event(ctx->done_fd);
 	return p[1].revents ? interrupted_by(ctx) : 0;
 }

@@ -51,6 +51,7 @@ int sluice_ctx_create(unsigned int flags, struct sluice_ctx **out)
 	ctx->may_spin = !(flags & SLUICE_CTX_NO_SPIN) && several_processors();
 	ctx->spin_ns = SPIN_US_DEFAULT * 1000ull;
 	ctx->done.tail = &ctx->done.head;
+	ctx->told.tail = &ctx->told.head;
 	pthread_mutex_init(&ctx->done_lock, NULL);
 	ctx->intr_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ctx->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

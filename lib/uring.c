@@ -19,7 +19,9 @@
 #define CLOCK_SLACK_NS	1000000ull
 
 /* What a completion is about: pointer and kind share user_data. */
-enum tag { TAG_NONE, TAG_WAIT, TAG_SEND, TAG_INTERRUPT, TAG_KICK, TAG_EARLY, TAG_MASK = 7 };
+enum tag {
+	TAG_NONE, TAG_WAIT, TAG_SEND, TAG_INTERRUPT, TAG_KICK, TAG_EARLY, TAG_NEWS, TAG_MASK = 7,
+};
 
 static void set_tag(struct io_uring_sqe *sqe, const void *p, enum tag tag)
 {
@@ -132,6 +134,11 @@ static void dispatch(struct sluice_ctx *ctx, u64 user_data, int result)
 	case TAG_INTERRUPT:
 		interrupt_done(ctx);
 		break;
+	case TAG_NEWS:
+		ctx->done_armed = false;
+		ctx->news = true;
+		__sluice_clear_event(ctx->done_fd);
+		break;
 	case TAG_KICK:	/* only failures come; the kernel's tick wakes whoever sleeps */
 	case TAG_NONE:
 	case TAG_MASK:
@@ -230,18 +237,18 @@ static void queue_kicks(struct sluice_ctx *ctx)
 	}
 }
 
-static int watch_interrupt(struct sluice_ctx *ctx)
+static int watch(struct sluice_ctx *ctx, int fd, bool *armed, enum tag tag)
 {
 	struct io_uring_sqe *sqe;
 
-	if (ctx->intr_armed)
+	if (*armed)
 		return 0;
 	sqe = get_sqe(ctx);
 	if (!sqe)
 		return -EBUSY;
-	io_uring_prep_poll_add(sqe, ctx->intr_fd, POLLIN);
-	set_tag(sqe, NULL, TAG_INTERRUPT);
-	ctx->intr_armed = true;
+	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	set_tag(sqe, NULL, tag);
+	*armed = true;
 	return 0;
 }
 
@@ -292,7 +299,9 @@ int __sluice_uring_wait(struct sluice_ctx *ctx, u64 deadline)
 	if (ret)
 		return ret;
 	queue_kicks(ctx);
-	ret = watch_interrupt(ctx);
+	ret = watch(ctx, ctx->intr_fd, &ctx->intr_armed, TAG_INTERRUPT);
+	if (!ret && ctx->callers)
+		ret = watch(ctx, ctx->done_fd, &ctx->done_armed, TAG_NEWS);
 	if (ret)
 		return ret;
 	for (;;) {
@@ -407,6 +416,8 @@ int __sluice_uring_park(struct sluice_ep *ep, u32 what, u64 deadline)
 		ret = __sluice_uring_wait(ep->ctx, deadline);
 		if (ret)
 			return ret;
+		if (park->armed && ep->ctx->news)
+			return 0;
 	}
 	return park_result(park);
 }

@@ -16,6 +16,7 @@ suite_selftests() {
 suite_tools() {
 	uml_ready
 	tap tools inbox --kind uml -- tests/e2e/sluicectl_test.sh
+	tap examples inbox --kind uml -- tests/e2e/examples_test.sh
 	tap tools-model tests/e2e/sluicectl_model_test.sh
 	tap examples inbox --kind uml -- tests/e2e/examples_test.sh
 }

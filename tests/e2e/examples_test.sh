@@ -1,70 +1,36 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Description: each program of userspace/examples does what its first lines say.
+# Description: the programs of userspace/examples do what they say, against the real module.
 #
 # TAP on stdout. Runs as root in a box; outside of one it builds what it needs and goes into the
-# default one:
-#
-#	tests/e2e/examples_test.sh
-#
-# Inserts the module if it is not there.
+# default one. One function for each example.
 
-set -u
-tree=$(cd "$(dirname "$0")/../.." && pwd)
-O=${O:-$tree/build}
-if [ ! -e /dev/sluice/control ] && [ -z "${SLUICE_BOX:-}" ]; then
-	make -s -C "$tree" O="$O" userspace >&2 && "$tree/scripts/build-kmod" uml >&2 || exit 1
-	exec "$tree/scripts/box" --kind uml -- "$0"
-fi
-work=$(mktemp -d)
-count=0 failures=0 inserted=
-trap 'rm -rf "$work"' EXIT
-
-# try COMMAND...: sets status, out, err.
-try() {
-	tried="$*"
-	"$@" >"$work/out" 2>"$work/err" </dev/null
-	status=$?
-	out=$(cat "$work/out")
-	err=$(cat "$work/err")
-}
-
-# check DESCRIPTION CONDITION...: one test; the condition is a command that must succeed.
-check() {
-	local description=$1
-	shift
-	count=$((count + 1))
-	"$@" && echo "ok $count - $description" && return
-	failures=$((failures + 1))
-	echo "not ok $count - $description"
-	printf '# tried: %s\n# status: %s\n' "$tried" "$status"
-	printf '%s\n' "$out" | sed 's/^/# out: /' | head -n 20
-	printf '%s\n' "$err" | sed 's/^/# err: /' | head -n 20
-}
-
-succeeds() {
-	[ "$status" -eq 0 ] && [[ $out =~ $1 ]]
-}
+# shellcheck source=tests/e2e/tap.sh
+. "$(dirname "$0")/tap.sh"
 
 prints() {
 	[[ $out =~ $1 ]]
 }
 
-# ----------------------------------------------------------------------- one each ---
-
-test_image() {
-	try "$O/examples/image"
-	check "image: a picture arrives, a sound is refused by name" succeeds \
-		'got audio:f32\[16000\]@16000'
+# What a stream shows, one counter a line.
+shown() {
+	sed -n "s/^stream $1: *\([0-9]*\).*/\1/p" "$work/out"
 }
 
+test_order() {
+	try "$O/examples/order"
+	check "order: a worker dies, a message is refused: both are told" succeeds \
+		'stream 2:  7 is missing: Bad message.*[1-9][0-9]* copies were dropped'
+	check "stream 1 is in order, once" [ "$(shown 1)" = "$(seq 0 11)" ]
+	check "stream 2, too, with a gap" [ "$(shown 2)" = "$(seq 0 11)" ]
+	check "and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
+}
 
-test_letters() {
-	try sh -c "'$O/examples/letters' 2>&1"
-	check "letters: why messages died, and the letters stay" succeeds \
-		"dead +'not for us': stream 7, counter 2, attempt 1, Protocol wrong type"
-	check "letters: one that is too long" prints "sent +'too long for us': Argument list too long"
-	check "letters: they are still there" prints 'and 2 letters are still there'
+test_batch() {
+	try "$O/examples/batch"
+	check "batch: all come in runs, the last ones because they are due" succeeds \
+		'sent +[1-8]: overdue.*the sum of 1 to 20 is 210'
+	check "and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
 }
 
 test_priority() {
@@ -77,36 +43,36 @@ test_priority() {
 	check "priority: no stage stays" [ -z "$(find /dev/sluice -name 'example.priority*')" ]
 }
 
-# --------------------------------------------------------------------------- main ---
-
-insert_module() {
-	local kernel
-	[ ! -e /dev/sluice/control ] || return 0
-	case ${SLUICE_BOX:-host}:$(basename "${SLUICE_KDIR:-}") in
-	uml:debug*) kernel=debug ;;
-	uml:* | host:*) kernel=${SLUICE_BOX:-host} ;;
-	*) kernel=$(uname -r | cut -d. -f1,2) ;;
-	esac
-	insmod "$("$tree/scripts/build-kmod" --print "$kernel")" && inserted=1 && return
-	echo "Bail out! no module for this kernel: scripts/build-kmod $kernel"
-	exit 1
+test_image() {
+	try "$O/examples/image"
+	check "image: a picture arrives, a sound is refused by name" succeeds \
+		'got audio:f32\[16000\]@16000'
 }
 
-remove_module() {
-	for _ in {1..50}; do
-		rmmod sluice 2>/dev/null && return
-		sleep 0.1
-	done
-	return 1
+test_call() {
+	try "$O/examples/call"
+	check "call: one at a time" succeeds 'sync:  desserts -> stressed'
+	check "call: several at a time, each with its own reply" \
+		[ "$(grep -c '^async: ' "$work/out")" -eq 5 ]
+	check "call: the right ones" prints 'async: drawer -> reward'
+	check "call: a refusal comes with its reason" prints "refused the call: not a word"
+	check "call: a cancelled call says so" prints "the call was cancelled"
+	check "call: no reply stage stays" [ -z "$(find /dev/sluice -name 'reply.*')" ]
+}
+
+test_letters() {
+	try "$O/examples/letters"
+	check "letters: why a message died" succeeds \
+		"dead +'not for us': stream 7, counter 2, attempt 1, Protocol wrong type"
+	check "letters: what was refused at once" prints "sent +'too long for us': Argument list too long"
+	check "letters: they stay" prints 'and 2 letters are still there'
 }
 
 insert_module
 test_image
-test_letters
 test_priority
-if [ -n "$inserted" ]; then
-	try true
-	check "the module can be removed" remove_module
-fi
-echo "1..$count"
-[ "$failures" -eq 0 ]
+test_call
+test_order
+test_batch
+test_letters
+finish

@@ -29,20 +29,31 @@ cat >"$work/src/program.c" <<'END'
 #include <sluice/lanes.h>
 #include <sluice/peek.h>
 #include <sluice/tensor.h>
+#include <sluice/call.h>
+#include <sluice/order.h>
+#include <sluice/batch.h>
 
 int main(void)
 {
 	struct sluice_features f;
 	struct sluice_ctx *ctx;
 	struct sluice_tensor type;
+	struct sluice_caller *caller;
+	struct sluice_order *order;
 
 	if (sluice_type_parse("tokens:i32[?]", &type))
 		return 3;
+	if (sluice_order_create(&(struct sluice_order_options){ .streams = 4, .window = 8 }, &order))
+		return 4;
+	sluice_order_free(order);
+	sluice_batch_free(NULL);
 	if (sluice_ctx_create(0, &ctx))
 		return 1;
 	/* No module here: the error has to say what to do. */
 	if (!sluice_features(&f) || !*sluice_error())
 		return 2;
+	if (!sluice_caller_create(ctx, NULL, &caller))
+		return 4;
 	puts(sluice_error());
 	sluice_ctx_destroy(ctx);
 	return 0;

@@ -195,6 +195,20 @@ def tensor_seeds():
     yield "wrong", b"\0tokns:int32[?\0" + typed(2, 9, [65536] * 4, b"")
 
 
+def call_seeds():
+    """Messages: options, length, envelope and data; see fuzz_call.c."""
+    def reply(index, data, error=0, version=1):
+        return b"\x94SLR" + struct.pack("<HHQ", version, error, (100 + index) << 16 | index) + data
+    def messages(*all_of_them):
+        return b"".join(bytes([0, len(m)]) + m for m in all_of_them)
+    yield "all", messages(*(reply(i, b"answer") for i in (2, 0, 3, 1)))
+    yield "twice", messages(reply(1, b"first"), reply(1, b"second"), reply(9, b"whose?"))
+    yield "refused", messages(reply(0, b"no such language", 33), reply(1, b"\x1b[2J\n", 22))
+    yield "wrong", messages(reply(0, b"", version=2), reply(0, b"", 4096), b"short", b"")
+    yield "request", messages(b"\x94SLQ" + struct.pack("<HHQQQ", 1, 0, 5, 6, 7) + b"data")
+    yield "large", b"\x20\x40" + reply(2, bytes(range(250)) * 5)[:1024]
+
+
 def ring_seeds():
     yield "mixed", bytes(range(64)) * 4
     yield "stream", bytes([0, 16, 32] * 40)
@@ -202,6 +216,7 @@ def ring_seeds():
 
 SEEDS = {"gguf": model_seeds, "encode": encode_seeds, "vocabulary": vocabulary_seeds,
          "chat": chat_seeds, "toml": toml_seeds, "message": message_seeds, "tensor": tensor_seeds,
+         "call": call_seeds,
          "ring": ring_seeds, "slots": ring_seeds}
 
 

@@ -118,6 +118,24 @@ TEST_F(ring, sync_send)
 }
 
 /* A full ring: the kernel keeps them for a shared producer, a sole one is told. */
+/* Whoever gave up on a synchronous send is not told later, by a cookie that was never given. */
+TEST_F(ring, sync_gave_up)
+{
+	struct sluice_completion done;
+	struct sluice_msg m = text("slow"), got;
+
+	ASSERT_EQ(-ETIME, sluice_send_sync(self->out, &m, 20 * MS)) TH_LOG("%s", sluice_error());
+	ASSERT_EQ(0, sluice_claim(self->in, &got, SECOND));
+	ASSERT_EQ(0, sluice_ack(self->in, &got));
+	EXPECT_EQ(0, sluice_completions(self->ctx, &done, 1, 50 * MS));
+	ASSERT_EQ(0, sluice_send_async(self->out, &m, 5)) TH_LOG("%s", sluice_error());
+	ASSERT_EQ(0, sluice_claim(self->in, &got, SECOND));
+	ASSERT_EQ(0, sluice_ack(self->in, &got));
+	ASSERT_EQ(1, sluice_completions(self->ctx, &done, 1, SECOND));
+	EXPECT_EQ(5, done.cookie);
+	EXPECT_EQ(0, sluice_completions(self->ctx, &done, 1, SLUICE_NOW));
+}
+
 TEST_F(ring, beyond_the_ring)
 {
 	struct sluice_completion done[2 * NSLOTS];

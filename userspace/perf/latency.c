@@ -39,7 +39,7 @@ static const char usage_text[] =
 "                    20000 adaptive\n"
 "  --warmup N        round trips before them; default a tenth\n"
 "  --cpus A,B        processors of the two processes; default the first two allowed\n"
-"  --peers LIST      default all; the floor is measured in any case\n"
+"  --peers LIST      default all but calls; the floor is measured in any case\n"
 "  --slots N         of sluice's rings, a power of two; default 256\n"
 "  --timeout S       longest time for one peer in one round; default 120\n"
 "  --json            JSON on standard output instead of the table\n"
@@ -213,7 +213,7 @@ static int parse_options(struct latency *l, struct latency_files *files, int arg
 static bool is_selected(const struct latency *l, const struct peer *p)
 {
 	if (!l->n_selected || p->reference)
-		return true;
+		return !p->optional;
 	for (int i = 0; i < l->n_selected; i++)
 		if (l->selected[i] == p)
 			return true;

@@ -17,6 +17,9 @@ static const struct {
 	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },
 	{ "priority", perf_priority_main, "a class of messages under a flood of another" },
 	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
+	{ "order", perf_order_main, "the reorder window: in order, unordered, raw" },
+	{ "batch", perf_batch_main, "runs of messages: rate and latency over how long they wait" },
+	{ "prefetch", perf_prefetch_main, "payloads asked for ahead, buffers kept ready" },
 	{ "failover", perf_failover_main, "a replica dies under load: how long its streams pause" },
 	{ "pipeline", perf_pipeline_main, "real stages against what sluicectl model predicts" },
 };
@@ -34,6 +37,7 @@ static void usage(FILE *f)
 	      "          sluice-perf latency --peers unix,pipe\n"
 	      "          sluice-perf model --model model.gguf --tokens 64\n"
 	      "          sluice-perf idle --endpoints 100 --seconds 10\n"
+	      "          sluice-perf batch --mode adaptive --interval 5us\n"
 	      "          sluice-perf recovery --rounds 500\n"
 	      "          sluice-perf failover --streams 6 --rounds 20\n"
 	      "          sluice-perf pipeline --times 60ms,90ms,120ms --messages 20\n", f);

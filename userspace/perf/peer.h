@@ -59,6 +59,7 @@ struct peer_run {
  * @title:	one line that says what it is
  * @modes:	the enum peer_mode that it can do
  * @reference:	measured whatever mode was asked for: everything else is a ratio to it
+ * @optional:	measured only if it is asked for by name
  * @min_size:	smallest message (all carry a 64-bit number to be checked)
  * @max_size:	largest; 0 = PEER_SIZE_MAX
  * @setup:	in the coordinator, before the two processes exist
@@ -74,6 +75,7 @@ struct peer {
 	const char *title;
 	unsigned int modes;
 	bool reference;
+	bool optional;
 	size_t min_size;
 	size_t max_size;
 	int (*setup)(struct peer_run *run);
@@ -137,6 +139,32 @@ peer_ping_loop(struct peer_run *run, uint64_t n, uint64_t *samples,
 		end = sluice_ticks();
 		samples[i] = end - begin;
 		begin = end;
+	}
+	return 0;
+}
+
+/**
+ * peer_batch_loop() - time @n round trips of which @size are under way at a time
+ *
+ * @batch(first, k) makes k of them, the numbers from @first on. The sample of each is the time of
+ * its batch, divided by k: the inverse of a rate, beside which a round trip can be put.
+ */
+static inline __attribute__((always_inline)) int
+peer_batch_loop(struct peer_run *run, uint64_t n, uint64_t *samples, unsigned int size,
+		int (*batch)(struct peer_run *run, uint64_t first, unsigned int k))
+{
+	uint64_t i = 0;
+
+	while (i < n) {
+		unsigned int k = n - i < size ? (unsigned int)(n - i) : size;
+		uint64_t begin = sluice_ticks(), each;
+		int err = batch(run, i, k);
+
+		if (err)
+			return err;
+		each = (sluice_ticks() - begin) / k;
+		while (k--)
+			samples[i++] = each;
 	}
 	return 0;
 }

@@ -91,6 +91,34 @@ int fd_ping(struct peer_run *run, uint64_t n, uint64_t *samples)
 	return peer_ping_loop(run, n, samples, fd_round_trip);
 }
 
+/* So many sent, then as many read. */
+static int fd_batch(struct peer_run *run, uint64_t first, unsigned int k)
+{
+	struct fd_state *s = run->state;
+	int err;
+
+	for (unsigned int i = 0; i < k; i++) {
+		peer_stamp(s->data, run->size, first + i);
+		err = fd_send(run, s);
+		if (err)
+			return err;
+	}
+	for (unsigned int i = 0; i < k; i++) {
+		err = fd_receive(run, s);
+		if (err)
+			return err;
+		if (!peer_stamped(s->data, run->size, first + i))
+			return peer_fail(run, EBADMSG, "echo %llu is not what was sent",
+					 (unsigned long long)(first + i));
+	}
+	return 0;
+}
+
+int fd_ping_batch(struct peer_run *run, uint64_t n, uint64_t *samples)
+{
+	return peer_batch_loop(run, n, samples, 16, fd_batch);
+}
+
 int fd_pong(struct peer_run *run, uint64_t n)
 {
 	struct fd_state *s = run->state;

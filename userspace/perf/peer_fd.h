@@ -23,6 +23,7 @@ struct fd_state {
 struct fd_state *fd_state_create(struct peer_run *run);
 int fd_open(struct peer_run *run, enum peer_side side);
 int fd_ping(struct peer_run *run, uint64_t n, uint64_t *samples);
+int fd_ping_batch(struct peer_run *run, uint64_t n, uint64_t *samples);
 int fd_pong(struct peer_run *run, uint64_t n);
 void fd_teardown(struct peer_run *run);
 

@@ -41,6 +41,18 @@ const struct peer peer_unix_stream = {
 	.teardown	= fd_teardown,
 };
 
+const struct peer peer_unix_batch = {
+	.name		= "unix-16",
+	.title		= "Unix stream socket pair, 16 requests at a time, the time of one",
+	.optional	= true,
+	.modes		= MODE_SPIN | MODE_SLEEP,
+	.setup		= unix_stream_setup,
+	.open		= fd_open,
+	.ping		= fd_ping_batch,
+	.pong		= fd_pong,
+	.teardown	= fd_teardown,
+};
+
 const struct peer peer_unix_seqpacket = {
 	.name		= "unix-seq",
 	.title		= "Unix seqpacket socket pair, read(2) and write(2)",

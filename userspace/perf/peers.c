@@ -8,7 +8,8 @@
 #include "peer.h"
 
 extern const struct peer peer_floor, peer_floor_data, peer_pipe, peer_unix_stream,
-	peer_unix_seqpacket, peer_sluice;
+	peer_unix_seqpacket, peer_sluice, peer_call, peer_call_untold, peer_call_batch,
+	peer_call_untold_batch, peer_unix_batch;
 
 const struct peer *const peers[] = {
 	&peer_floor,
@@ -17,6 +18,11 @@ const struct peer *const peers[] = {
 	&peer_unix_stream,
 	&peer_unix_seqpacket,
 	&peer_pipe,
+	&peer_call,
+	&peer_call_untold,
+	&peer_call_batch,
+	&peer_call_untold_batch,
+	&peer_unix_batch,
 	NULL,
 };
 

@@ -23,6 +23,9 @@ int perf_idle_main(int argc, char **argv);
 int perf_recovery_main(int argc, char **argv);
 int perf_failover_main(int argc, char **argv);
 int perf_balance_main(int argc, char **argv);
+int perf_order_main(int argc, char **argv);
+int perf_batch_main(int argc, char **argv);
+int perf_prefetch_main(int argc, char **argv);
 int perf_pipeline_main(int argc, char **argv);
 int perf_priority_main(int argc, char **argv);
 

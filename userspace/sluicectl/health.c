@@ -6,8 +6,6 @@
 
 #include "health.h"
 
-const struct health_limits health_defaults = { 0, 0, 0 };
-
 static enum health_level say(enum health_level level, char why[HEALTH_WHY], const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -17,7 +17,7 @@ enum health_level {
 };
 
 /**
- * struct health_limits - beyond which a stage is degraded
+ * struct health_limits - beyond which a stage is degraded; all zero are the defaults
  * @backlog:	messages that wait, in the ring and in the kernel's queue; 0: as many as the ring has
  * @age_ms:	of the oldest unacknowledged message; 0: half of ack_timeout
  * @dead:	dead letters that lie there
@@ -27,8 +27,6 @@ struct health_limits {
 	uint32_t	age_ms;
 	uint32_t	dead;
 };
-
-extern const struct health_limits health_defaults;
 
 /**
  * struct health - one stage now

@@ -86,7 +86,7 @@ void health_look(struct health *h)
 	struct sluice_info info = h->info;
 	pid_t supervisor = 0;
 
-	*h = (struct health){ .info = info, .limits = health_defaults };
+	*h = (struct health){ .info = info };
 	count_letters(h);
 	if (h->is_dead)
 		return;

@@ -478,7 +478,6 @@ static int read_stages(const struct loader *l, const struct toml_node *array, st
 		stage->create.uid = getuid();
 		stage->create.gid = getgid();
 		stage->replicas = 1;
-		stage->limits = health_defaults;
 		stage->breaker = (struct pipeline_breaker){ 8, 30000, 2000, 60000 };
 		stage->line = node->line;
 		p->nstages = i + 1;

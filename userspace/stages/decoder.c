@@ -18,8 +18,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <sluice/order.h>
+
 #include "stage.h"
-#include "streams.h"
 
 /* The KV of one stream, or of none (@len 0). */
 struct cache {
@@ -47,7 +48,7 @@ struct decoder {
 	uint64_t			uses;
 	float				*hidden;	/* [batch][n_embd] */
 	struct group			group;
-	struct streams			*streams;
+	struct sluice_streams		*streams;
 };
 
 static int make_caches(struct stage *st)
@@ -96,7 +97,7 @@ static int decoder_open(struct stage *st, struct model_error *err)
 	if (!ret)
 		ret = llama_workspace_create(d->model, 1, st->opt.batch, &d->ws);
 	if (!ret)
-		ret = streams_create(1024 + 4 * st->opt.max_streams, &d->streams);
+		ret = sluice_streams_create(1024 + 4 * st->opt.max_streams, &d->streams);
 	d->hidden = ret ? NULL : malloc(st->opt.batch * d->vector);
 	return ret || d->hidden ? ret : -ENOMEM;
 }
@@ -113,7 +114,7 @@ static void decoder_close(struct stage *st)
 	}
 	free(d->cache);
 	free(d->hidden);
-	streams_free(d->streams);
+	sluice_streams_free(d->streams);
 	llama_workspace_free(d->ws);
 	llama_close(d->model);
 	free(d);
@@ -174,7 +175,7 @@ static void publish_step(struct stage *st, struct stage_input *in, struct stage_
 	}
 	if (stage_publish(st, in, r, n, batch))
 		return;
-	streams_get(d->streams, in->m.stream)->done = n;
+	sluice_streams_get(d->streams, in->m.stream)->done = n;
 	stage_ack(st, in);
 }
 
@@ -297,7 +298,7 @@ static void on_free(struct stage *st, struct stage_input *in)
 
 	if (c)
 		c->len = 0;
-	streams_end(d->streams, in->m.stream);
+	sluice_streams_end(d->streams, in->m.stream);
 	stage_ack(st, in);
 }
 
@@ -305,7 +306,7 @@ static void on_free(struct stage *st, struct stage_input *in)
 static bool usable(struct stage *st, struct stage_input *in)
 {
 	struct decoder *d = st->priv;
-	struct stream *s = streams_find(d->streams, in->m.stream);
+	struct sluice_stream *s = sluice_streams_find(d->streams, in->m.stream);
 
 	if (s && (!s->live || s->done >= in->m.counter)) {
 		stage_ack(st, in);

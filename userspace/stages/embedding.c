@@ -16,11 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/order.h>
+
 #include "../model/chat.h"
 #include "../model/gguf.h"
 #include "../model/tokenizer.h"
 #include "stage.h"
-#include "streams.h"
 
 /* A stream that nobody has heard of for so long is over, whatever became of its end. */
 #define STREAM_IDLE_NS	(300 * 1000000000ull)
@@ -31,7 +32,7 @@ struct embedding {
 	struct tokenizer		*tokenizer;
 	struct chat			*chat;		/* NULL: the model has no known template */
 	struct model_error		no_chat;	/* why */
-	struct streams			*streams;
+	struct sluice_streams		*streams;
 };
 
 static int embedding_open(struct stage *st, struct model_error *err)
@@ -57,7 +58,7 @@ static int embedding_open(struct stage *st, struct model_error *err)
 		e->chat = NULL;
 	bytes = (size_t)st->opt.n_ctx * e->cfg->n_embd * sizeof(float);
 	ret = stage_need(st, MSG_ENCODER, msg_size(st->opt.n_ctx, MSG_STOPS_BYTES, bytes), err);
-	return ret ? ret : streams_create(1024 + 4 * st->opt.max_streams, &e->streams);
+	return ret ? ret : sluice_streams_create(1024 + 4 * st->opt.max_streams, &e->streams);
 }
 
 static void embedding_close(struct stage *st)
@@ -66,7 +67,7 @@ static void embedding_close(struct stage *st)
 
 	if (!e)
 		return;
-	streams_free(e->streams);
+	sluice_streams_free(e->streams);
 	chat_free(e->chat);
 	tokenizer_free(e->tokenizer);
 	llama_close(e->model);
@@ -177,7 +178,7 @@ static int send_prefill(struct stage *st, struct stage_input *in, uint32_t n)
 	}
 	if (stage_publish(st, in, &r, n, 1))
 		return -1;
-	streams_get(e->streams, in->m.stream)->done = n;
+	sluice_streams_get(e->streams, in->m.stream)->done = n;
 	stage_ack(st, in);
 	return 0;
 }
@@ -185,7 +186,7 @@ static int send_prefill(struct stage *st, struct stage_input *in, uint32_t n)
 static void on_request(struct stage *st, struct stage_input *in)
 {
 	struct embedding *e = st->priv;
-	struct stream *s = streams_find(e->streams, in->m.stream);
+	struct sluice_stream *s = sluice_streams_find(e->streams, in->m.stream);
 	struct model_error err = { .text = "" };
 	int32_t *ids = NULL;
 	ssize_t n;
@@ -194,8 +195,8 @@ static void on_request(struct stage *st, struct stage_input *in)
 		stage_ack(st, in);
 		return;
 	}
-	if (streams_live(e->streams, STREAM_IDLE_NS) >= st->opt.max_streams) {
-		uint32_t ms = streams_retry_ms(e->streams);
+	if (sluice_streams_live(e->streams, STREAM_IDLE_NS) >= st->opt.max_streams) {
+		uint32_t ms = sluice_streams_retry_ms(e->streams);
 
 		stage_later(st, in, ms, "busy, try again in %u ms: %u streams are under way, which "
 			    "is the limit of --max-streams", ms, st->opt.max_streams);
@@ -240,7 +241,7 @@ static void on_token(struct stage *st, struct stage_input *in)
 	}
 	if (stage_publish(st, in, &r, n, 1))
 		return;
-	streams_get(e->streams, in->m.stream)->done = n;
+	sluice_streams_get(e->streams, in->m.stream)->done = n;
 	stage_ack(st, in);
 }
 
@@ -258,7 +259,7 @@ static void on_cancel(struct stage *st, struct stage_input *in)
 	}
 	if (stage_publish(st, in, &r, in->m.counter, 1))
 		return;
-	streams_end(e->streams, in->m.stream);
+	sluice_streams_end(e->streams, in->m.stream);
 	stage_ack(st, in);
 }
 
@@ -267,7 +268,7 @@ static void on_free(struct stage *st, struct stage_input *in)
 	struct embedding *e = st->priv;
 
 	stage_free(st, MSG_DECODER, in->m.stream);
-	streams_end(e->streams, in->m.stream);
+	sluice_streams_end(e->streams, in->m.stream);
 	stage_ack(st, in);
 }
 
@@ -275,7 +276,7 @@ static void on_free(struct stage *st, struct stage_input *in)
 static bool usable(struct stage *st, struct stage_input *in, bool once)
 {
 	struct embedding *e = st->priv;
-	struct stream *s = streams_find(e->streams, in->m.stream);
+	struct sluice_stream *s = sluice_streams_find(e->streams, in->m.stream);
 
 	if (s && (!s->live || (once && s->done >= in->m.counter))) {
 		stage_ack(st, in);

@@ -16,12 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/order.h>
+
 #include "../model/sampler.h"
 #include "../model/tokenizer.h"
 #include "answer.h"
 #include "replies.h"
 #include "stage.h"
-#include "streams.h"
 
 struct output {
 	struct llama			*model;
@@ -31,7 +32,7 @@ struct output {
 	struct sampler			*sampler;
 	struct answer			*answer;
 	struct replies			*replies;
-	struct streams			*streams;
+	struct sluice_streams		*streams;
 	float				*hidden;	/* [batch][n_embd] */
 	float				*logits;	/* [batch][n_vocab] */
 	int32_t				*ids;		/* [n_ctx + 1]: one history */
@@ -57,7 +58,7 @@ static int make_memory(struct stage *st)
 	if (!ret)
 		ret = replies_create(st->ctx, 2 * st->opt.max_streams + 16, &o->replies);
 	if (!ret)
-		ret = streams_create(1024 + 4 * st->opt.max_streams, &o->streams);
+		ret = sluice_streams_create(1024 + 4 * st->opt.max_streams, &o->streams);
 	if (!ret)
 		ret = llama_workspace_create(o->model, batch, batch, &o->ws);
 	if (ret)
@@ -99,7 +100,7 @@ static void output_close(struct stage *st)
 	free(o->ids);
 	free(o->logits);
 	free(o->hidden);
-	streams_free(o->streams);
+	sluice_streams_free(o->streams);
 	replies_free(o->replies);
 	answer_free(o->answer);
 	sampler_free(o->sampler);
@@ -130,7 +131,7 @@ static void end_stream(struct stage *st, struct stage_input *in)
 	struct output *o = st->priv;
 
 	stage_free(st, MSG_EMBEDDING, in->m.stream);
-	streams_end(o->streams, in->m.stream);
+	sluice_streams_end(o->streams, in->m.stream);
 	stage_ack(st, in);
 }
 
@@ -146,7 +147,7 @@ static void lost_client(struct stage *st, struct stage_input *in, int err)
 static bool known_ended(struct stage *st, struct stage_input *in)
 {
 	struct output *o = st->priv;
-	struct stream *s = streams_find(o->streams, in->m.stream);
+	struct sluice_stream *s = sluice_streams_find(o->streams, in->m.stream);
 
 	if (!s || s->live)
 		return false;
@@ -267,7 +268,7 @@ static void publish_token(struct stage *st, struct stage_input *in, const struct
 		lost_client(st, in, ret);
 		return;
 	}
-	streams_get(o->streams, in->m.stream)->done = h->n_tokens;
+	sluice_streams_get(o->streams, in->m.stream)->done = h->n_tokens;
 	stage_ack(st, in);
 }
 
@@ -318,7 +319,7 @@ static bool usable(struct stage *st, struct stage_input *in)
 {
 	const struct msg_head *h = &in->v.head;
 	struct output *o = st->priv;
-	struct stream *s = streams_find(o->streams, in->m.stream);
+	struct sluice_stream *s = sluice_streams_find(o->streams, in->m.stream);
 	int ret;
 
 	if (s && (!s->live || s->done >= in->m.counter)) {

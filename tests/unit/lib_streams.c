@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Description: the table of streams (userspace/stages/streams.c) against an obviously right one
+ * Description: the table of streams (lib/streams.c) against an obviously right one
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../../userspace/stages/streams.h"
+#include <sluice/order.h>
 
 #define MAX	8u
 
@@ -71,24 +71,24 @@ static uint32_t model_live(void)
 
 static void test_random_use(void **state)
 {
-	struct streams *t;
+	struct sluice_streams *t;
 
 	srand(3);
-	assert_int_equal(streams_create(MAX, &t), 0);
+	assert_int_equal(sluice_streams_create(MAX, &t), 0);
 	for (int i = 0; i < 200000; i++) {
 		uint64_t id = 1 + (uint64_t)(rand() % 20);
 		int known = model_find(id);
-		struct stream *s;
+		struct sluice_stream *s;
 
 		switch (rand() % 4) {
 		case 0:
-			s = streams_find(t, id);
+			s = sluice_streams_find(t, id);
 			assert_int_equal(s != NULL, known >= 0);
 			model_touch(id, 0);
 			break;
 		case 1:
 		case 2:
-			s = streams_get(t, id);
+			s = sluice_streams_get(t, id);
 			model_touch(id, 1);
 			assert_int_equal(s->id, id);
 			assert_int_equal(s->live, known < 0 || model[n_model - 1].live);
@@ -97,86 +97,88 @@ static void test_random_use(void **state)
 			s->done = (uint64_t)i;
 			break;
 		default:
-			streams_end(t, id);
+			sluice_streams_end(t, id);
 			model_touch(id, 1);
 			/* ended now, which makes it the newest of the ended */
 			model[n_model - 1].live = 0;
 		}
-		assert_int_equal(streams_live(t, UINT64_MAX), model_live());
+		assert_int_equal(sluice_streams_live(t, UINT64_MAX), model_live());
 	}
-	streams_free(t);
+	sluice_streams_free(t);
 }
 
 static void test_idle_streams_end(void **state)
 {
 	struct timespec pause = { .tv_nsec = 20000000 };
-	struct streams *t;
+	struct sluice_streams *t;
 
-	assert_int_equal(streams_create(MAX, &t), 0);
-	streams_get(t, 1);
-	streams_get(t, 2);
+	assert_int_equal(sluice_streams_create(MAX, &t), 0);
+	sluice_streams_get(t, 1);
+	sluice_streams_get(t, 2);
 	nanosleep(&pause, NULL);
-	streams_get(t, 2);
-	streams_get(t, 3);
-	assert_int_equal(streams_live(t, 10000000), 2);
-	assert_false(streams_find(t, 1)->live);
-	assert_true(streams_find(t, 2)->live);
-	streams_free(t);
+	sluice_streams_get(t, 2);
+	sluice_streams_get(t, 3);
+	assert_int_equal(sluice_streams_live(t, 10000000), 2);
+	assert_false(sluice_streams_find(t, 1)->live);
+	assert_true(sluice_streams_find(t, 2)->live);
+	sluice_streams_free(t);
 }
 
 static void test_ends_stay_known(void **state)
 {
-	struct streams *t;
+	struct sluice_streams *t;
 
-	assert_int_equal(streams_create(MAX, &t), 0);
-	streams_end(t, 42);
-	assert_non_null(streams_find(t, 42));
-	assert_false(streams_find(t, 42)->live);
-	assert_false(streams_get(t, 42)->live);
-	streams_free(t);
+	assert_int_equal(sluice_streams_create(MAX, &t), 0);
+	sluice_streams_end(t, 42);
+	assert_non_null(sluice_streams_find(t, 42));
+	assert_false(sluice_streams_find(t, 42)->live);
+	assert_false(sluice_streams_get(t, 42)->live);
+	sluice_streams_free(t);
 }
 
 #define S_NS	1000000000ull
 
 /* A stream that began @age_ns ago. */
-static void began(struct streams *t, uint64_t id, uint64_t age_ns)
+static void began(struct sluice_streams *t, uint64_t id, uint64_t age_ns)
 {
-	struct stream *s = streams_get(t, id);
+	struct sluice_stream *s = sluice_streams_get(t, id);
 
-	s->began_ns = s->seen_ns - age_ns;
+	/* ticks, of which nobody says how long they are but this */
+	s->began = s->seen - (uint64_t)((double)age_ns * (1u << 30) /
+					(double)sluice_ticks_to_ns(1u << 30));
 }
 
 /* When to come again follows from how long streams last, and how long those that live have. */
 static void test_retry(void **state)
 {
 	struct timespec pause = { .tv_nsec = 2000000 };
-	struct streams *t;
+	struct sluice_streams *t;
 
-	assert_int_equal(streams_create(MAX, &t), 0);
+	assert_int_equal(sluice_streams_create(MAX, &t), 0);
 	began(t, 1, 3 * S_NS);
-	assert_int_equal(streams_retry_ms(t), 1000);
-	streams_end(t, 1);
+	assert_int_equal(sluice_streams_retry_ms(t), 1000);
+	sluice_streams_end(t, 1);
 	for (uint64_t id = 2; id < 40; id++) {
 		began(t, id, 8 * S_NS);
-		streams_end(t, id);
+		sluice_streams_end(t, id);
 	}
 	/* no end of a stream that nobody knew, nor of one that was left, is a measurement */
 	for (uint64_t id = 40; id < 60; id++) {
-		streams_end(t, id);
+		sluice_streams_end(t, id);
 		began(t, 100 + id, 500 * S_NS);
 	}
 	nanosleep(&pause, NULL);
-	assert_int_equal(streams_live(t, 1), 0);
-	streams_end(t, 159);
+	assert_int_equal(sluice_streams_live(t, 1), 0);
+	sluice_streams_end(t, 159);
 	began(t, 200, S_NS);
 	began(t, 201, 2 * S_NS);
 	began(t, 202, 0);
 	began(t, 203, S_NS);
-	assert_in_range(streams_retry_ms(t), 5500, 6000);
+	assert_in_range(sluice_streams_retry_ms(t), 5500, 6000);
 	/* it is past its time: one of four ends in a fourth of it */
 	began(t, 201, 30 * S_NS);
-	assert_in_range(streams_retry_ms(t), 1850, 2000);
-	streams_free(t);
+	assert_in_range(sluice_streams_retry_ms(t), 1850, 2000);
+	sluice_streams_free(t);
 }
 
 int main(void)
