@@ -17,7 +17,7 @@ KILL		?=
 MODEL		?=
 export PROMPT TOKENS RAW BOX KILL MODEL
 
-.PHONY: all help demo check perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch kmod lib userspace tests install clean
+.PHONY: all help demo check perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority kmod lib userspace tests install clean
 
 all: lib userspace kmod
 
@@ -45,8 +45,9 @@ check-%:
 ## make perf-recovery   from a consumer's death to its message elsewhere
 ## make perf-failover   a replica dies under load: from the kill to the next token of each stream
 ## make perf-balance    how each policy spreads work over replicas, with a plot
+## make perf-priority   a class of messages under a flood of another, with a plot
 ## make perf-batch      runs with a latency bound, prefetch, the reorder window, with plots
-perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch:
+perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority:
 	@scripts/$@
 
 ## make kmod KVER=…     build the module for uml (default), 6.1, 6.12, 7.2, or KDIR=/path/to/headers

@@ -43,6 +43,9 @@ static const char *lazy_text(enum lazy_error what)
 	case ERROR_FULL:
 		return "the ring is full: its consumers are slower than its producers; "
 		       "add replicas, or create it with more --slots";
+	case ERROR_NO_CREDIT:
+		return "no credit is left: as many messages of this producer as it may have are "
+		       "not acknowledged yet; wait, add replicas, or give it more credits";
 	case ERROR_NO_BUFFER:
 		return "no payload buffer is free: messages wait to be acknowledged; "
 		       "create the stage with more --buffers";

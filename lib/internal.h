@@ -25,6 +25,11 @@
  *	join.c      parts of one message from several stages, held until all are there
  *	parts.c     several messages in one
  *	route.c     rules that name the next stage; route_*.c, the kinds of conditions
+ *	any.c       the next message of several endpoints
+ *	lanes.c     classes of priority, each a stage of its own
+ *	backlog.c   what is under way in a ring, as the words say
+ *	credit.c    how many messages of its own a producer may have under way
+ *	admission.c whether the next one would be done in time
  *	error.c     sluice_error()
  *	ticks.c     the cycle counter as a clock
  *
@@ -44,6 +49,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sluice/admission.h>
+#include <sluice/credit.h>
+#include <sluice/lanes.h>
 #include <sluice/sluice.h>
 #include <sluice/tensor.h>
 #include <slot.h>
@@ -67,8 +75,8 @@ struct send_op;
  * @armed:	submitted and not completed; stays so across time-outs of our caller
  * @result:	of the last completion
  *
- * A producer has two, since it may wait for a slot and, later, for a buffer while the
- * first is still parked. All a stale one can do is wake us once too often.
+ * A producer has several, since it may wait for a slot and, later, for a buffer or a credit while
+ * the first is still parked. All a stale one can do is wake us once too often.
  */
 struct park {
 	struct sluice_ep	*ep;
@@ -78,7 +86,7 @@ struct park {
 
 #define RECENT_BUFFERS	8
 
-enum { PARK_MAIN, PARK_BUFFER, PARKS };
+enum { PARK_MAIN, PARK_BUFFER, PARK_CREDIT, PARKS };
 
 /**
  * struct sluice_ep - one end of one stage
@@ -245,6 +253,7 @@ enum lazy_error {
 	ERROR_NONE,
 	ERROR_EMPTY,
 	ERROR_FULL,
+	ERROR_NO_CREDIT,
 	ERROR_NO_BUFFER,
 	ERROR_QUEUE_FULL,
 	ERROR_INTERRUPTED,
@@ -269,12 +278,25 @@ static inline u64 deadline_of(int64_t timeout_ns)
 	return timeout_ns ? __sluice_now() + (u64)timeout_ns : DEADLINE_NOW;
 }
 
+/* The other way round: what is left of it. */
+static inline int64_t timeout_until(u64 deadline)
+{
+	u64 now;
+
+	if (deadline == DEADLINE_NEVER)
+		return SLUICE_FOREVER;
+	now = deadline == DEADLINE_NOW ? 0 : __sluice_now();
+	return deadline > now ? (int64_t)(deadline - now) : SLUICE_NOW;
+}
+
 /* -------------------------------------------------------------- wait.c --- */
 
 /* One attempt; -EAGAIN when there is reason to wait. */
 typedef int (*try_fn)(struct sluice_ep *ep, void *arg);
 
 int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u64 deadline);
+int __sluice_spin(struct sluice_ep *ep, try_fn attempt, void *arg, u64 start, u64 deadline);
+void __sluice_slept(struct sluice_ep *ep, const struct sluice_msg *msg, u64 start);
 void __sluice_kick(struct sluice_ep *ep, u32 what);
 void __sluice_forget_kicks(struct sluice_ep *ep);
 int __sluice_wait_more(struct sluice_ctx *ctx, u64 deadline);
@@ -300,10 +322,14 @@ int __sluice_uring_submit(struct sluice_ctx *ctx);
 int __sluice_uring_reap(struct sluice_ctx *ctx);
 int __sluice_uring_wait(struct sluice_ctx *ctx, u64 deadline);
 int __sluice_uring_park(struct sluice_ep *ep, u32 what, u64 deadline);
+int __sluice_uring_park_any(struct sluice_ep *const *eps, u32 n, u64 deadline);
+int __sluice_uring_park_look(struct sluice_ep *ep, u64 cursor, u64 deadline);
 
 /* -------------------------------------------------------------- poll.c --- */
 
 int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline);
+int __sluice_poll_park_at(struct sluice_ep *ep, u64 cursor, u32 what, u64 deadline);
+int __sluice_poll_park_any(struct sluice_ep *const *eps, u32 n, u64 deadline);
 int __sluice_poll_wait(struct sluice_ctx *ctx, u64 deadline);
 
 /* ------------------------------------------------------------- async.c --- */
@@ -365,6 +391,16 @@ void __sluice_broadcast_look(struct sluice_ep *ep);
 int __sluice_broadcast_walk(struct sluice_ep *ep, struct sluice_msg *msg);
 bool __sluice_broadcast_holds(struct sluice_ep *ep, const struct sluice_msg *msg);
 bool __sluice_broadcast_ack(struct sluice_ep *ep, const struct sluice_msg *msg);
+
+/* ----------------------------------------------------------- backlog.c --- */
+
+bool __sluice_over(const struct sluice_ep *ep, u64 ticket);
+u64 __sluice_tail(const struct sluice_ep *ep);
+u64 __sluice_unfinished(const struct sluice_ep *ep, u64 *first, u64 tail);
+
+/* --------------------------------------------------------- admission.c --- */
+
+int __sluice_admit_at(struct sluice_admission *door, u64 now, u64 deadline_ns, u64 *retry_after_ns);
 
 /* ------------------------------------------------------------ policy.c --- */
 

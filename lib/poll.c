@@ -50,11 +50,17 @@ static int look(struct sluice_ep *ep, const struct sluice_wait_ioctl *w)
 	return __sluice_err(-errno, "stage '%s': cannot sleep: %s", ep->name, strerror(errno));
 }
 
-/* As __sluice_uring_park(): the descriptor is armed for this cursor, then polled. */
-int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline)
+static int interrupted_by(struct sluice_ctx *ctx)
+{
+	__atomic_store_n(&ctx->interrupted, 1, __ATOMIC_SEQ_CST);
+	return -EINTR;
+}
+
+/* As __sluice_uring_park(): the descriptor is armed for @cursor, then polled. */
+int __sluice_poll_park_at(struct sluice_ep *ep, u64 cursor, u32 what, u64 deadline)
 {
 	struct sluice_wait_ioctl w = {
-		.wait.cursor = ep->ticket,
+		.wait.cursor = cursor,
 		.wait.generation = ep->generation,
 		.wait.what = (__u16)what,
 	};
@@ -72,14 +78,54 @@ int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline)
 	/* Put out, or destroyed: which of the two? In the first case our mappings are gone. */
 	if (!ret && p[0].revents & (POLLERR | POLLHUP))
 		return look(ep, &w);
-	if (!ret && p[1].revents) {
-		__atomic_store_n(&ep->ctx->interrupted, 1, __ATOMIC_SEQ_CST);
-		return -EINTR;
-	}
+	if (!ret && p[1].revents)
+		return interrupted_by(ep->ctx);
 	/* What it announces is in a list or a mark by then, and those are looked at first. */
 	if (!ret && p[2].revents)
 		__sluice_clear_event(ep->ctx->done_fd);
 	return ret;
+}
+
+int __sluice_poll_park(struct sluice_ep *ep, u32 what, u64 deadline)
+{
+	return __sluice_poll_park_at(ep, ep->ticket, what, deadline);
+}
+
+/*
+ * As __sluice_uring_park_any(). Each descriptor is armed: its owner counts as a sleeper from then
+ * on, and poll() itself looks at the word at the cursor once more after it is on the list, so what
+ * is published after the walk that put the cursor there is never missed.
+ */
+int __sluice_poll_park_any(struct sluice_ep *const *eps, u32 n, u64 deadline)
+{
+	struct pollfd p[SLUICE_ANY_MAX + 1];
+	struct sluice_ctx *ctx = eps[0]->ctx;
+	struct sluice_wait_ioctl w = { .wait.what = SLUICE_WAIT_READY };
+	int ret;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		w.wait.cursor = eps[i]->ticket;
+		w.wait.generation = eps[i]->generation;
+		ret = look(eps[i], &w);
+		if (ret != -EAGAIN)
+			return ret;
+		p[i] = (struct pollfd){ .fd = eps[i]->fd, .events = POLLIN };
+	}
+	p[n] = (struct pollfd){ .fd = ctx->intr_fd, .events = POLLIN };
+	ret = poll_until(p, n + 1, deadline);
+	if (ret)
+		return ret;
+	for (i = 0; i < n; i++) {
+		if (!(p[i].revents & (POLLERR | POLLHUP)))
+			continue;
+		w.wait.cursor = eps[i]->ticket;
+		w.wait.generation = eps[i]->generation;
+		ret = look(eps[i], &w);
+		if (ret)
+			return ret;
+	}
+	return p[n].revents ? interrupted_by(ctx) : 0;
 }
 
 /* As __sluice_uring_wait(): until a send has completed. */
@@ -95,9 +141,5 @@ int __sluice_poll_wait(struct sluice_ctx *ctx, u64 deadline)
 		return ret;
 	if (p[0].revents)
 		__sluice_clear_event(ctx->done_fd);
-	if (p[1].revents) {
-		__atomic_store_n(&ctx->interrupted, 1, __ATOMIC_SEQ_CST);
-		return -EINTR;
-	}
-	return 0;
+	return p[1].revents ? interrupted_by(ctx) : 0;
 }

@@ -6,13 +6,20 @@
 
 #define NONE		UINT32_MAX
 #define STREAMS_MAX	(1u << 24)
+#define NS_PER_MS	1000000u
+#define UNKNOWN_MS	1000u		/* of sluice_streams_retry_ms() */
+#define LASTED_SHARE	8		/* weight of one stream in the average: 1/8 */
 
-/* Entries [max] and [max + 1] are the heads of the circular lists of the ended and the live. */
+/*
+ * Entries [max] and [max + 1] are the heads of the circular lists of the ended and the live.
+ * @lasted: how long streams last on average, in ticks, 0 = none has ended
+ */
 struct sluice_streams {
 	uint32_t	max;
 	uint32_t	used;
 	uint32_t	live;
 	uint32_t	mask;
+	uint64_t	lasted;
 	uint32_t	*bucket;
 	struct sluice_stream *entry;
 };
@@ -144,6 +151,7 @@ static struct sluice_stream *insert(struct sluice_streams *t, uint32_t i, uint64
 	t->entry[i] = (struct sluice_stream){
 		.id = id, .live = live, .seen = sluice_ticks(), .chain = *bucket,
 	};
+	t->entry[i].began = t->entry[i].seen;
 	*bucket = i;
 	list_add(t, i, live);
 	t->live += live;
@@ -203,10 +211,40 @@ static void end_entry(struct sluice_streams *t, uint32_t i)
 		list_as(t, i, false);
 }
 
+/* One that was cut short because nobody touched it says nothing of how long they last. */
+static void learn(struct sluice_streams *t, const struct sluice_stream *s)
+{
+	uint64_t lasted = s->seen - s->began;
+
+	if (!s->live || !lasted)
+		return;
+	t->lasted = t->lasted ? t->lasted - t->lasted / LASTED_SHARE + lasted / LASTED_SHARE :
+		    lasted;
+}
+
+uint32_t sluice_streams_retry_ms(const struct sluice_streams *t)
+{
+	uint64_t now = sluice_ticks(), oldest = now, age, rest, ms;
+	uint32_t head = list_head(t, true), i;
+
+	if (!t->lasted || !t->live)
+		return t->live ? UNKNOWN_MS : 1;
+	for (i = t->entry[head].newer; i != head; i = t->entry[i].newer)
+		if (t->entry[i].began < oldest)
+			oldest = t->entry[i].began;
+	age = now - oldest;
+	rest = t->lasted / t->live;
+	if (t->lasted > age && t->lasted - age > rest)
+		rest = t->lasted - age;
+	ms = sluice_ticks_to_ns(rest) / NS_PER_MS;
+	return ms > UINT32_MAX ? UINT32_MAX : ms ? (uint32_t)ms : 1;
+}
+
 void sluice_streams_end(struct sluice_streams *t, uint64_t id)
 {
 	struct sluice_stream *s = sluice_streams_get(t, id);
 
+	learn(t, s);
 	end_entry(t, (uint32_t)(s - t->entry));
 }
 

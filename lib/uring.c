@@ -341,10 +341,10 @@ static void link_kick(struct io_uring_sqe *wait, struct sluice_ep *early, struct
 	set_tag(sqe, park, TAG_EARLY);
 }
 
-static int arm(struct sluice_ep *ep, struct park *park, u32 what)
+static int arm_at(struct sluice_ep *ep, struct park *park, u64 cursor, u32 what)
 {
 	struct sluice_wait wait = {
-		.cursor = ep->ticket,
+		.cursor = cursor,
 		.generation = ep->generation,
 		.what = (__u16)what,
 	};
@@ -364,6 +364,37 @@ static int arm(struct sluice_ep *ep, struct park *park, u32 what)
 	if (early)
 		link_kick(sqe, early, park);
 	return 0;
+}
+
+static int arm(struct sluice_ep *ep, struct park *park, u32 what)
+{
+	return arm_at(ep, park, ep->ticket, what);
+}
+
+/* What the last completion of a WAIT says: 0 look again, or why there is nothing to look at. */
+static int park_result(const struct park *park)
+{
+	struct sluice_ep *ep = park->ep;
+
+	switch (park->result) {
+	case -EAGAIN:
+	case -EOPNOTSUPP:
+	case -ENOTTY:
+		return -EOPNOTSUPP;
+	case -ETIME:		/* this kernel does not keep commands for long (6.1) */
+	case -ECANCELED:
+		return 0;
+	case -ESHUTDOWN:
+		return -ESHUTDOWN;
+	case -ENOTCONN:
+		return __sluice_err(-ENOTCONN, "stage '%s': the kernel put this endpoint out, or "
+				    "it was detached", ep->name);
+	default:
+		if (park->result >= 0)
+			return 0;
+		return __sluice_err(park->result, "stage '%s': cannot sleep: %s", ep->name,
+				    strerror(-park->result));
+	}
 }
 
 /*
@@ -388,23 +419,56 @@ int __sluice_uring_park(struct sluice_ep *ep, u32 what, u64 deadline)
 		if (park->armed && ep->ctx->news)
 			return 0;
 	}
-	switch (park->result) {
-	case -EAGAIN:
-	case -EOPNOTSUPP:
-	case -ENOTTY:
-		return -EOPNOTSUPP;
-	case -ETIME:		/* this kernel does not keep commands for long (6.1) */
-	case -ECANCELED:
-		return 0;
-	case -ESHUTDOWN:
-		return -ESHUTDOWN;
-	case -ENOTCONN:
-		return __sluice_err(-ENOTCONN, "stage '%s': the kernel put this endpoint out, or "
-				    "it was detached", ep->name);
-	default:
-		if (park->result >= 0)
-			return 0;
-		return __sluice_err(park->result, "stage '%s': cannot sleep: %s", ep->name,
-				    strerror(-park->result));
+	return park_result(park);
+}
+
+/*
+ * Sleep until there is reason to look at any of @eps, consumers of one context, again. Nothing is
+ * missed: as we sleep, each of them has a WAIT that is on the kernel's list or has completed and
+ * ends the sleep. One that is parked here looks at the word at its cursor once it is on the list;
+ * one that was parked before was on the list while the caller walked, so whoever published after
+ * that saw a sleeper and told the kernel (C, D).
+ */
+int __sluice_uring_park_any(struct sluice_ep *const *eps, u32 n, u64 deadline)
+{
+	int ret, one;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		if (eps[i]->park[PARK_MAIN].armed)
+			continue;
+		ret = arm(eps[i], &eps[i]->park[PARK_MAIN], SLUICE_WAIT_READY);
+		if (ret)
+			return ret;
 	}
+	ret = __sluice_uring_wait(eps[0]->ctx, deadline);
+	for (i = 0; i < n; i++) {
+		if (eps[i]->park[PARK_MAIN].armed)
+			continue;
+		/* Also when the sleep ended otherwise: the mappings may be gone. */
+		one = park_result(&eps[i]->park[PARK_MAIN]);
+		if (one == -ENOTCONN || (one && !ret))
+			return one;
+	}
+	return ret;
+}
+
+/*
+ * For a wait whose end the word at @cursor need not show (credit.c). The first call only parks:
+ * the caller looks again, at everything, while the WAIT is on the list; the next one sleeps.
+ * Whatever the caller did not see then happens after that, finds a sleeper and ends the sleep.
+ */
+int __sluice_uring_park_look(struct sluice_ep *ep, u64 cursor, u64 deadline)
+{
+	struct park *park = &ep->park[PARK_CREDIT];
+	int ret;
+
+	if (!park->armed) {
+		ret = arm_at(ep, park, cursor, SLUICE_WAIT_ROOM);
+		return ret ? ret : __sluice_uring_submit(ep->ctx);
+	}
+	ret = __sluice_uring_wait(ep->ctx, deadline);
+	if (park->armed || (ret && park->result != -ENOTCONN))
+		return ret;
+	return park_result(park);
 }

@@ -191,6 +191,26 @@ static void give_turn_back(struct sluice_ep *ep, bool gave_up)
 		kick_now(ep, SLUICE_KICK_TURN);
 }
 
+/* The spin before a sleep, if it pays. -EAGAIN: it did not help, or the context never sleeps. */
+int __sluice_spin(struct sluice_ep *ep, try_fn attempt, void *arg, u64 start, u64 deadline)
+{
+	int ret;
+
+	if (!spin_pays(ep))
+		return -EAGAIN;
+	count(&ep->count->spins, 1);
+	ret = spin(ep, attempt, arg, start, deadline);
+	if (!ret && !(ep->ctx->flags & SLUICE_CTX_SPIN))
+		learn(ep, __sluice_now() - start, true);
+	return ret;
+}
+
+/* A wait that slept is over. @msg: what came, if it tells when it was published. */
+void __sluice_slept(struct sluice_ep *ep, const struct sluice_msg *msg, u64 start)
+{
+	learn(ep, waited_for(msg, start), false);
+}
+
 /*
  * Try until it works or the deadline has passed. The caller has tried once; @what is what
  * the kernel is to wait for at the place where the last attempt stopped.
@@ -201,17 +221,9 @@ int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u6
 	u32 again = 0;
 	int ret;
 
-	if (spin_pays(ep)) {
-		count(&ep->count->spins, 1);
-		ret = spin(ep, attempt, arg, start, deadline);
-		if (ret != -EAGAIN) {
-			if (!ret && !(ep->ctx->flags & SLUICE_CTX_SPIN))
-				learn(ep, __sluice_now() - start, true);
-			return ret;
-		}
-	}
-	if (ep->ctx->flags & SLUICE_CTX_SPIN)
-		return -EAGAIN;
+	ret = __sluice_spin(ep, attempt, arg, start, deadline);
+	if (ret != -EAGAIN || ep->ctx->flags & SLUICE_CTX_SPIN)
+		return ret;
 	do {
 		int slept = sleep_once(ep, what | again, deadline);
 
@@ -229,7 +241,7 @@ int __sluice_retry(struct sluice_ep *ep, try_fn attempt, void *arg, u32 what, u6
 	if (what != SLUICE_WAIT_READY)
 		give_turn_back(ep, ret && again);
 	if (!ret || ret == -EAGAIN)
-		learn(ep, waited_for(!ret && what == SLUICE_WAIT_READY ? arg : NULL, start), false);
+		__sluice_slept(ep, !ret && what == SLUICE_WAIT_READY ? arg : NULL, start);
 	return ret;
 }
 

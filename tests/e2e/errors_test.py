@@ -230,6 +230,30 @@ def test_breaker(args, tap, directory):
                "check says healthy", sluicectl("check").stderr.decode())
 
 
+# -------------------------------------------------------------------------- busy ---
+
+def test_busy(args, tap, directory):
+    """One stream at a time: who comes meanwhile is told when to come again, and is let in then."""
+    words = json.loads(command("embedding"))
+    words[-1] = "1"
+    file = pipeline_file(directory, embedding={"command": json.dumps(words)})
+    with Pipeline(args.model, args.module, file=file) as p:
+        want = p.ask(PROMPT, "--raw", "--tokens", "8")["text"]
+        running = p.start(PROMPT, "--raw", "--tokens", "1500", "--ignore-eos", "--json")
+        wait_until(lambda: p.show("decoder")["tail"] > 30)
+        got = failure(p, PROMPT, "--raw", "--tokens", "8")
+        check_failure(tap, "a stream too many", got, "embedding", errno.EBUSY,
+                      "busy, try again in", status=8)
+        after = got[0].get("retry_after_ms", 0)
+        tap.ok(after > 0 and f"in {after} ms" in got[0]["reason"], "it is told when to come again",
+               got[0])
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+        tap.ok(wait_until(lambda: not failure(p, PROMPT, "--raw", "--tokens", "8")[2]),
+               "and is let in when the other one has ended")
+        tap.equal(p.ask(PROMPT, "--raw", "--tokens", "8")["text"], want, "with the same answer")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -245,6 +269,7 @@ def main():
         "no_rule": lambda d: test_no_rule(args, tap, d),
         "downstream": lambda d: test_downstream(args, tap, d),
         "breaker": lambda d: test_breaker(args, tap, d),
+        "busy": lambda d: test_busy(args, tap, d),
     }
     for name, test in tests.items():
         if args.only in ("", name):

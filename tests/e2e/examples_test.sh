@@ -33,6 +33,16 @@ test_batch() {
 	check "and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
 }
 
+test_priority() {
+	try "$O/examples/priority"
+	check "priority: a door with a time, after a flood that its credits bound" succeeds \
+		'20 of the low class are under way: .*no credit is left'
+	check "priority: the high message passes all that came before it" prints \
+		$'example.priority.high 1\nexample.priority 0\nexample.priority 1'
+	check "priority: refused with a time, then let in" prints 'try again in [0-9]+ ms.*let in after'
+	check "priority: no stage stays" [ -z "$(find /dev/sluice -name 'example.priority*')" ]
+}
+
 test_image() {
 	try "$O/examples/image"
 	check "image: a picture arrives, a sound is refused by name" succeeds \
@@ -77,6 +87,7 @@ test_state_log() {
 
 insert_module
 test_image
+test_priority
 test_call
 test_order
 test_batch

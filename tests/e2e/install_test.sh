@@ -24,6 +24,9 @@ rm -rf "$work" && mkdir -p "$work/src"
 cat >"$work/src/program.c" <<'END'
 #include <stdio.h>
 #include <sluice/sluice.h>
+#include <sluice/admission.h>
+#include <sluice/credit.h>
+#include <sluice/lanes.h>
 #include <sluice/peek.h>
 #include <sluice/tensor.h>
 #include <sluice/call.h>

@@ -169,6 +169,13 @@ test_create() {
 	check "too many attempts" usage "from 0 to 254"
 	try sluicectl create t.b --policy random
 	check "an unknown policy" usage "--policy: no policy is called 'random'; there are shared, round-robin"
+	try sluicectl create t.b --class high --slots 64 --buffers 2 --json
+	check "create --class makes the lane of a class" json '.created == "t.b.high"'
+	try sluicectl list --json
+	check "which is a stage of its own" json 'any(.[]; .name == "t.b.high" and .nbufs == 2)'
+	sluicectl destroy t.b.high
+	try sluicectl create t.b --class dead
+	check "no class is called like the dead letters" usage "'dead' cannot be the name of a class"
 	sluicectl create t.policy --slots 64
 	try sluicectl policy t.policy affinity
 	check "another policy" succeeds ''

@@ -41,6 +41,7 @@ static void reply(struct ring *r, enum msg_kind kind, u64 index, uint32_t error)
 		.magic = MSG_MAGIC, .version = MSG_VERSION, .kind = kind, .token = (int32_t)index,
 		.error = error, .size = (uint32_t)msg_reply_ids_offset(0),
 		.reason = kind == MSG_END ? MSG_REASON_LENGTH : 0,
+		.retry_ms = error == EBUSY ? 340 : 0,
 	};
 	struct sluice_msg m = { .stream = STREAM, .counter = index, .kind = kind };
 	struct sluice_buffer buf;
@@ -130,10 +131,27 @@ static void test_dead_letter(void **state)
 	unmake_client(&c, &r);
 }
 
+/* Who is refused is told when to come again. */
+static void test_busy(void **state)
+{
+	struct client_event ev;
+	struct client c;
+	struct ring r;
+
+	make_client(&c, &r);
+	reply(&r, MSG_ERROR, 0, EBUSY);
+	assert_int_equal(0, client_next(&c, &ev, 0));
+	assert_int_equal(CLIENT_ERROR, ev.type);
+	assert_int_equal(-EBUSY, ev.error);
+	assert_int_equal(340, ev.retry_after_ms);
+	unmake_client(&c, &r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_dead_letter),
 	};

@@ -136,12 +136,58 @@ static void test_ends_stay_known(void **state)
 	sluice_streams_free(t);
 }
 
+#define S_NS	1000000000ull
+
+/* A stream that began @age_ns ago. */
+static void began(struct sluice_streams *t, uint64_t id, uint64_t age_ns)
+{
+	struct sluice_stream *s = sluice_streams_get(t, id);
+
+	/* ticks, of which nobody says how long they are but this */
+	s->began = s->seen - (uint64_t)((double)age_ns * (1u << 30) /
+					(double)sluice_ticks_to_ns(1u << 30));
+}
+
+/* When to come again follows from how long streams last, and how long those that live have. */
+static void test_retry(void **state)
+{
+	struct timespec pause = { .tv_nsec = 2000000 };
+	struct sluice_streams *t;
+
+	assert_int_equal(sluice_streams_create(MAX, &t), 0);
+	began(t, 1, 3 * S_NS);
+	assert_int_equal(sluice_streams_retry_ms(t), 1000);
+	sluice_streams_end(t, 1);
+	for (uint64_t id = 2; id < 40; id++) {
+		began(t, id, 8 * S_NS);
+		sluice_streams_end(t, id);
+	}
+	/* no end of a stream that nobody knew, nor of one that was left, is a measurement */
+	for (uint64_t id = 40; id < 60; id++) {
+		sluice_streams_end(t, id);
+		began(t, 100 + id, 500 * S_NS);
+	}
+	nanosleep(&pause, NULL);
+	assert_int_equal(sluice_streams_live(t, 1), 0);
+	sluice_streams_end(t, 159);
+	began(t, 200, S_NS);
+	began(t, 201, 2 * S_NS);
+	began(t, 202, 0);
+	began(t, 203, S_NS);
+	assert_in_range(sluice_streams_retry_ms(t), 5500, 6000);
+	/* it is past its time: one of four ends in a fourth of it */
+	began(t, 201, 30 * S_NS);
+	assert_in_range(sluice_streams_retry_ms(t), 1850, 2000);
+	sluice_streams_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_use),
 		cmocka_unit_test(test_idle_streams_end),
 		cmocka_unit_test(test_ends_stay_known),
+		cmocka_unit_test(test_retry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,8 @@ static void receive_step(struct bench *b, struct stage_input *in)
 	receive(b, MSG_STEP, vector, sizeof(vector), in);
 }
 
+static uint32_t last_retry_ms;	/* of the ERROR that was looked at last */
+
 /* The next ERROR that went to the output stage. */
 static void expect_error(struct bench *b, int error, const char *stage, uint32_t attempt,
 			 const char *words)
@@ -97,6 +99,7 @@ static void expect_error(struct bench *b, int error, const char *stage, uint32_t
 	assert_int_equal(0, msg_read(&m, &v));
 	assert_int_equal(error, v.head.error);
 	assert_int_equal(attempt, v.head.attempt);
+	last_retry_ms = v.head.retry_ms;
 	assert_string_equal("reply.1.test", v.head.reply);
 	text = v.data;
 	assert_string_equal(stage, text);
@@ -140,6 +143,25 @@ static void test_error(void **state)
 	end(&b);
 }
 
+/* Refused for now: with a time, and however often that happens it is no failure of the daemon. */
+static void test_later(void **state)
+{
+	struct stage_input in;
+	struct bench b;
+
+	begin(&b);
+	for (int i = 0; i < 10; i++) {
+		receive_step(&b, &in);
+		assert_true(trouble_admit(&b.st, &in));
+		stage_later(&b.st, &in, 340, "busy, try again in %u ms", 340);
+		expect_error(&b, EBUSY, "my-decoder", 1, "try again in 340 ms");
+		assert_int_equal(340, last_retry_ms);
+	}
+	fail_one(&b, EIO);
+	assert_int_equal(0, last_retry_ms);
+	end(&b);
+}
+
 /* Who has lost the claim says nothing: somebody else does the work, or says it. */
 static void test_late_error(void **state)
 {
@@ -166,6 +188,7 @@ static void test_breaker(void **state)
 	receive_step(&b, &in);
 	assert_false(trouble_admit(&b.st, &in));
 	expect_error(&b, EHOSTDOWN, "my-decoder", 1, "try again in 0.0 s");
+	assert_true(last_retry_ms > 0);
 	usleep(40000);
 	/* one is tried; it fails, so that the next is refused at once */
 	fail_one(&b, EIO);
@@ -353,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_error),
+		cmocka_unit_test(test_later),
 		cmocka_unit_test(test_late_error),
 		cmocka_unit_test(test_breaker),
 		cmocka_unit_test(test_not_ours),

@@ -431,6 +431,7 @@ static void read_failure(struct event *e, const struct msg_reply *r)
 	size_t name = strnlen(e->payload, r->text_bytes);
 
 	e->ev.error_attempt = r->attempt;
+	e->ev.retry_after_ms = r->retry_ms;
 	e->ev.error_name = "";
 	if (name < r->text_bytes) {
 		make_printable(e->payload, name);
@@ -499,6 +500,7 @@ static void give_up(struct event *e)
 	e->ev.error_stage = MSG_CLIENT;
 	e->ev.error_name = "";
 	e->ev.error_attempt = 0;
+	e->ev.retry_after_ms = 0;
 	e->ev.token = -1;
 	e->ev.text = text;
 	e->ev.text_len = sizeof(text) - 1;

@@ -104,6 +104,7 @@ enum client_event_type {
  * @error_stage: which of the pipeline's stages failed, MSG_CLIENT if none of them
  * @error_name:	as its ring is called; "" if it does not say
  * @error_attempt: how often the message had been claimed, 0 if it is not known
+ * @retry_after_ms: with -EBUSY and -EHOSTDOWN: when it is worth trying again, 0 if it does not say
  * @hops:	the token's way here; the last one is MSG_CLIENT
  */
 struct client_event {
@@ -118,6 +119,7 @@ struct client_event {
 	enum msg_stage	error_stage;
 	const char	*error_name;
 	uint32_t	error_attempt;
+	uint32_t	retry_after_ms;
 	uint32_t	n_prompt;
 	uint32_t	n_generated;
 	const int32_t	*prompt_ids;

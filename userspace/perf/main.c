@@ -15,6 +15,7 @@ static const struct {
 	{ "model", perf_model_main, "a language model in one process, without rings" },
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
 	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },
+	{ "priority", perf_priority_main, "a class of messages under a flood of another" },
 	{ "recovery", perf_recovery_main, "from a consumer's death to its message elsewhere" },
 	{ "order", perf_order_main, "the reorder window: in order, unordered, raw" },
 	{ "batch", perf_batch_main, "runs of messages: rate and latency over how long they wait" },

@@ -27,6 +27,7 @@ int perf_order_main(int argc, char **argv);
 int perf_batch_main(int argc, char **argv);
 int perf_prefetch_main(int argc, char **argv);
 int perf_pipeline_main(int argc, char **argv);
+int perf_priority_main(int argc, char **argv);
 
 /* ---------------------------------------------------------- options.c --- */
 

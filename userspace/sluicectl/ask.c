@@ -218,6 +218,7 @@ static int failed(struct ask *ask, const struct client_event *ev)
 
 	f->error = -ev->error;
 	f->attempt = ev->error_attempt;
+	f->retry_after_ms = ev->retry_after_ms;
 	snprintf(f->stage, sizeof(f->stage), "%s",
 		 ev->error_name[0] ? ev->error_name : msg_stage_name(ev->error_stage));
 	snprintf(f->reason, sizeof(f->reason), "%.*s", (int)ev->text_len, ev->text ?: "");

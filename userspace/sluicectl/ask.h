@@ -13,11 +13,13 @@
  * @stage:	as its ring is called
  * @attempt:	how often the message had been claimed, 0 if it is not known
  * @error:	positive errno, 0: nothing failed
+ * @retry_after_ms: when it is worth trying again, 0 if it is not said
  * @reason:	one line
  */
 struct ask_failure {
 	char		stage[SLUICE_NAME_MAX];
 	uint32_t	attempt;
+	uint32_t	retry_after_ms;
 	int		error;
 	char		reason[512];
 };

@@ -168,6 +168,9 @@ static struct json_object *failure_json(const struct ask_failure *f)
 	json_object_object_add(object, "errno", json_object_new_int(f->error));
 	json_object_object_add(object, "name",
 			       json_object_new_string(strerrorname_np(f->error) ?: "unknown"));
+	if (f->retry_after_ms)
+		json_object_object_add(object, "retry_after_ms",
+				       json_object_new_uint64(f->retry_after_ms));
 	json_object_object_add(object, "reason", json_object_new_string(f->reason));
 	return object;
 }

@@ -9,11 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sluice/lanes.h>
+
 #include "sluicectl.h"
 
 enum {
 	OPT_POLICY = 256, OPT_MAX_ATTEMPTS, OPT_ACK_TIMEOUT, OPT_MAX_HOLD, OPT_WRITE_TIMEOUT,
 	OPT_DEAD_LETTERS, OPT_DEAD_STOPS, OPT_SLOW_WAITS, OPT_QUEUE, OPT_OWNER, OPT_GROUP, OPT_MODE,
+	OPT_CLASS,
 };
 
 static const struct argp_option create_options[] = {
@@ -22,6 +25,8 @@ static const struct argp_option create_options[] = {
 	{ "buffer-size", 's', "SIZE", 0, "Bytes of each buffer, such as 64K (64K)", 0 },
 	{ "policy", OPT_POLICY, "NAME", 0, "Who gets a message: shared (the default), "
 	  "round-robin, least-outstanding, weighted, affinity, broadcast (everybody)", 0 },
+	{ "class", OPT_CLASS, "CLASS", 0, "The lane of a class of priority, which is the stage "
+	  "NAME.CLASS: slots and buffers of its own", 0 },
 	{ "max-attempts", OPT_MAX_ATTEMPTS, "N", 0, "Failures before a message is dead (5)", 0 },
 	{ "ack-timeout", OPT_ACK_TIMEOUT, "TIME", 0, "A claim is taken back after it (30s)", 0 },
 	{ "max-hold", OPT_MAX_HOLD, "TIME", 0,
@@ -45,6 +50,7 @@ static const struct argp_option create_options[] = {
 
 struct create_args {
 	struct sluice_create create;
+	const char *class_name;
 	bool json;
 };
 
@@ -108,6 +114,9 @@ static error_t create_parser(int key, char *arg, struct argp_state *state)
 	case OPT_POLICY:
 		c->policy = option_policy(state, arg);
 		return 0;
+	case OPT_CLASS:
+		args->class_name = arg;
+		return 0;
 	case OPT_MAX_ATTEMPTS:
 		c->max_attempts =
 			ctl_option_number(state, "--max-attempts", arg, SLUICE_MAX_ATTEMPTS);
@@ -165,11 +174,16 @@ int cmd_create(const struct ctl_command *cmd, int argc, char **argv)
 	};
 	struct sluice_create *c = &args.create;
 	struct json_object *object;
-	char why[CTL_WHY_MAX];
+	char why[CTL_WHY_MAX], stage[SLUICE_NAME_MAX];
 	int err = ctl_parse(cmd, create_options, create_parser, argc, argv, &args);
 
 	if (err)
 		return err;
+	memcpy(stage, c->name, sizeof(stage));
+	if (sluice_lane_name(c->name, stage, args.class_name)) {
+		ctl_error("%s", sluice_error());
+		return CTL_USAGE;
+	}
 	if (c->nbufs && !c->bufsize)
 		c->bufsize = 64 << 10;
 	if (ctl_geometry_check(c, why)) {

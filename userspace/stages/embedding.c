@@ -194,8 +194,10 @@ static void on_request(struct stage *st, struct stage_input *in)
 		return;
 	}
 	if (sluice_streams_live(e->streams, STREAM_IDLE_NS) >= st->opt.max_streams) {
-		stage_error(st, in, EBUSY, "%u streams are under way, which is the limit: "
-			    "try again later, or raise --max-streams", st->opt.max_streams);
+		uint32_t ms = sluice_streams_retry_ms(e->streams);
+
+		stage_later(st, in, ms, "busy, try again in %u ms: %u streams are under way, which "
+			    "is the limit of --max-streams", ms, st->opt.max_streams);
 		return;
 	}
 	n = encode(e, in, &ids, &err);

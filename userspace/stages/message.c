@@ -281,6 +281,7 @@ ssize_t msg_failed(void *buf, size_t capacity, const char *reply, const struct m
 	w.head->error = (uint32_t)f->error;
 	w.head->stage = f->stage;
 	w.head->attempt = f->attempt;
+	w.head->retry_ms = f->retry_ms;
 	memcpy(w.data, text, len);
 	return w.head->size;
 }
@@ -348,7 +349,8 @@ int msg_read_reply(const struct sluice_msg *m, struct msg_reply *r, const char *
 	    r->size != m->len || r->text_bytes > MSG_MAX_TEXT || r->n_ids > MSG_MAX_CTX ||
 	    r->n_hops >= MSG_MAX_HOPS || r->stage >= MSG_STAGE_COUNT || r->error >= 4096)
 		return -EBADMSG;
-	if (r->reserved || r->attempt > (r->kind == MSG_ERROR ? SLUICE_MAX_ATTEMPTS + 1 : 0))
+	if (r->attempt > (r->kind == MSG_ERROR ? SLUICE_MAX_ATTEMPTS + 1 : 0) ||
+	    (r->retry_ms && r->kind != MSG_ERROR))
 		return -EBADMSG;
 	if (r->kind != MSG_TEXT && r->kind != MSG_END && r->kind != MSG_ERROR)
 		return -EBADMSG;

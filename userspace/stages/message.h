@@ -133,6 +133,7 @@ struct msg_hop {
  * @size:	bytes of the whole payload, the slot's len
  * @flags:	MSG_F_*
  * @max_tokens:	tokens to generate; 0 = until the context is full
+ * @retry_ms:	ERROR: when it is worth trying again, 0 = it does not say
  * @n_ctx:	tokens that fit into the stream's context; set by embedding
  * @n_embd:	floats of a hidden state; set by embedding
  * @n_prompt:	tokens of the prompt, the first of @n_tokens
@@ -159,7 +160,10 @@ struct msg_head {
 	float		temperature;
 	float		top_p;
 	uint32_t	top_k;
-	uint32_t	max_tokens;
+	union {
+		uint32_t	max_tokens;
+		uint32_t	retry_ms;
+	};
 	uint32_t	n_ctx;
 	uint32_t	n_embd;
 	uint32_t	n_prompt;
@@ -201,6 +205,7 @@ struct msg_content {
  * @token:	the token chosen, -1 if there is none (end-of-sequence, cancel, error)
  * @reason:	END: enum msg_reason
  * @error:	ERROR: positive errno; @stage is who failed, on which @attempt
+ * @retry_ms:	ERROR: when it is worth trying again, 0 = it does not say
  * @n_prompt:	tokens of the prompt
  * @n_generated: tokens chosen so far, this one included, end-of-sequence not
  * @text_bytes:	valid UTF-8 that this token adds, maybe none; ERROR: as the data of an ERROR
@@ -224,7 +229,7 @@ struct msg_reply {
 	uint32_t	n_ids;
 	uint32_t	n_hops;
 	uint32_t	attempt;
-	uint32_t	reserved;
+	uint32_t	retry_ms;
 	struct msg_hop	hops[MSG_MAX_HOPS];
 };
 
@@ -234,6 +239,7 @@ struct msg_reply {
  * @stage:	which of the pipeline's it is, MSG_CLIENT if it is none of them
  * @attempt:	of the message that failed, 0 if it is not known
  * @error:	positive errno
+ * @retry_ms:	when it is worth trying again, 0 if that is not known
  * @text:	one line, no newline
  */
 struct msg_failure {
@@ -241,6 +247,7 @@ struct msg_failure {
 	enum msg_stage	stage;
 	uint32_t	attempt;
 	int		error;
+	uint32_t	retry_ms;
 	const char	*text;
 };
 

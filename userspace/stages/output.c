@@ -171,6 +171,7 @@ static void output_fail(struct stage *st, struct stage_input *in, const struct m
 {
 	struct msg_reply r = {
 		.error = (uint32_t)f->error, .stage = f->stage, .attempt = f->attempt,
+		.retry_ms = f->retry_ms,
 	};
 	char text[MSG_MAX_TEXT];
 
@@ -183,6 +184,7 @@ static void on_error(struct stage *st, struct stage_input *in)
 	const struct msg_head *h = &in->v.head;
 	struct msg_reply r = {
 		.error = h->error, .stage = h->stage, .attempt = h->attempt,
+		.retry_ms = h->retry_ms,
 		.text_bytes = h->data_bytes,
 	};
 	char text[MSG_MAX_TEXT];

@@ -7,6 +7,7 @@
  *
  *	stage_ack()		done: its results are published, or it is a copy of one that was
  *	stage_error()		the request cannot be served: its client is told
+ *	stage_later()		not now: its client is told when to come again
  *	stage_refuse()		the message is malformed: dead letter, and its client is told
  *
  * or by a failing stage_result() or stage_publish(), which settle it themselves. Nobody waits for
@@ -200,6 +201,9 @@ void stage_refuse(struct stage *st, struct stage_input *in, const char *why);
 /** stage_give_back() - not now: somebody else, or this process later */
 void stage_give_back(struct stage *st, struct stage_input *in);
 void stage_error(struct stage *st, struct stage_input *in, int errnum, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/** stage_later() - stage_error() with EBUSY, which is no failure, and when it is worth trying again */
+void stage_later(struct stage *st, struct stage_input *in, uint32_t retry_ms, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /** stage_out() - the ring @to, or NULL while it does not exist: then messages for it are errors */

@@ -138,7 +138,7 @@ static void tell_directly(struct stage *st, const struct stage_input *in, const 
 {
 	struct msg_reply r = {
 		.kind = MSG_ERROR, .token = -1, .error = (uint32_t)f->error, .stage = f->stage,
-		.attempt = f->attempt,
+		.attempt = f->attempt, .retry_ms = f->retry_ms,
 	};
 	char text[MSG_MAX_TEXT];
 
@@ -224,6 +224,20 @@ void stage_error(struct stage *st, struct stage_input *in, int errnum, const cha
 	va_end(ap);
 	f = failure_of(st, in, errnum, text);
 	trouble_failed(st, in, errnum);
+	fail(st, in, &f);
+}
+
+void stage_later(struct stage *st, struct stage_input *in, uint32_t retry_ms, const char *fmt, ...)
+{
+	struct msg_failure f;
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	f = failure_of(st, in, EBUSY, text);
+	f.retry_ms = retry_ms;
 	fail(st, in, &f);
 }
 
@@ -429,6 +443,7 @@ static void refuse_for_now(struct stage *st, struct stage_input *in, const char 
 	snprintf(text, sizeof(text), "is shut off after repeated failures: try again in %.1f s",
 		 (double)retry_ns / 1e9);
 	f = failure_of(st, in, EHOSTDOWN, text);
+	f.retry_ms = (uint32_t)((retry_ns + NS_PER_MS - 1) / NS_PER_MS);
 	if (stage) {
 		f.name = stage;
 		f.stage = MSG_CLIENT;

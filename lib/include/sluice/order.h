@@ -45,6 +45,7 @@ struct sluice_stream {
 	uint64_t	id;
 	uint64_t	done;
 	uint64_t	seen;
+	uint64_t	began;
 	bool		live;
 	uint32_t	chain;
 	uint32_t	newer, older;
@@ -76,6 +77,15 @@ void sluice_streams_end(struct sluice_streams *t, uint64_t id);
 
 /** sluice_streams_live() - number of live streams, after ending those untouched for @idle_ns */
 uint32_t sluice_streams_live(struct sluice_streams *t, uint64_t idle_ns);
+
+/**
+ * sluice_streams_retry_ms() - when one of the live streams will have ended, as far as can be known
+ *
+ * They last as long as those before them did, on average: so the one that began first ends when it
+ * has come to that age, and of n that run side by side one ends in a n-th of it. What is later
+ * counts. 1000 while no stream has ended yet. At least 1.
+ */
+uint32_t sluice_streams_retry_ms(const struct sluice_streams *t);
 
 /* ------------------------------------------------------- the end of the pipe --- */
 

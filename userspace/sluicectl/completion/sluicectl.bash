@@ -35,6 +35,7 @@ _sluicectl() {
 		case $command,$prev in
 		model,--policy | model,-p) words='shared round-robin least-outstanding affinity' ;;
 		*,--policy) words="$policies broadcast" ;;
+		create,--class) words=high ;;
 		recv,--format | recv,-f) words='raw line hex json' ;;
 		send,--type | send,-T)
 			words='text tokens:i32[?] image/png image/jpeg audio/wav audio/ogg'
