@@ -313,7 +313,7 @@ bool sl_broadcast_ack(struct sl_endpoint *ep, u64 ticket, u64 token)
  *
  * A walk never goes back: behind the cursor nobody's bit is set. What it passed may have been for
  * it until it was put out, and a producer that had looked before may address it for some time.
- * Return: 0, -EMSGSIZE, -ENOTCONN (put out), -EAGAIN (nothing).
+ * Return: 0, -EMSGSIZE, -ENOTCONN (put out), -ERESTARTSYS, -EAGAIN (nothing).
  */
 int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket,
 		      u64 *token)
@@ -331,8 +331,8 @@ int sl_broadcast_next(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u
 		u64 cursor = ep->cursor, w;
 		struct sluice_slot *slot = sl_slot(s, ticket_index(cursor, s->order));
 
-		if (!(tries % SL_SLOTS_PER_PAGE))
-			cond_resched();
+		if (sl_walk_interrupted(tries))
+			return -ERESTARTSYS;
 		w = slot ? sl_load_acquire(&slot->word) : slot_free(0);
 		switch (slot_look(w, ticket_lap(cursor, s->order))) {
 		case LOOK_WAIT:

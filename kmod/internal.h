@@ -313,6 +313,7 @@ struct sl_message {
 };
 
 int sl_ring_publish(struct sl_stage *s, struct sl_message *m, u32 buf_owner, u64 *ticket);
+bool sl_walk_interrupted(u32 steps);
 int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket,
 		  u64 *token);
 int sl_ring_message(struct sl_stage *s, u64 ticket, struct sl_message *m);

@@ -231,11 +231,24 @@ reserved:
 /* ----------------------------------------------------------------- claim --- */
 
 /**
+ * sl_walk_interrupted() - for walks over words that may lead in circles
+ *
+ * They are bounded by the size of the ring, which is no comfort to who waits for the task's end.
+ */
+bool sl_walk_interrupted(u32 steps)
+{
+	if (steps % SL_SLOTS_PER_PAGE)
+		return false;
+	cond_resched();
+	return signal_pending(current);
+}
+
+/**
  * sl_ring_claim() - the next message for a reader without a mapping
  * @room:	bytes that it can take; a longer message stays, unclaimed
  *
- * Return: 0, -EMSGSIZE, -ENOTCONN (put out of a broadcast), -EAGAIN (nothing; ep->cursor and
- * generation say what was seen).
+ * Return: 0, -EMSGSIZE, -ENOTCONN (put out of a broadcast), -ERESTARTSYS, -EAGAIN (nothing;
+ * ep->cursor and generation say what was seen).
  */
 int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *ticket, u64 *token)
 {
@@ -256,8 +269,8 @@ int sl_ring_claim(struct sl_stage *s, struct sl_endpoint *ep, size_t room, u64 *
 		u64 cursor = ep->cursor, lap = ticket_lap(cursor, s->order), w;
 		struct sluice_slot *slot = sl_slot(s, ticket_index(cursor, s->order));
 
-		if (!(tries % SL_SLOTS_PER_PAGE))
-			cond_resched();
+		if (sl_walk_interrupted(tries))
+			return -ERESTARTSYS;
 		w = slot ? READ_ONCE(slot->word) : slot_free(0);
 		switch (slot_look(w, lap)) {
 		case LOOK_WAIT:

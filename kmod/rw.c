@@ -10,6 +10,12 @@
 
 #include "internal.h"
 
+/*
+ * How often a reader that polls looks again after it has armed: each look may be a walk of three
+ * laps. It stays armed after the last one, so that what comes next is told.
+ */
+#define SL_POLL_TRIES	64
+
 /* ------------------------------------------------------------------- read --- */
 
 static ssize_t sl_copy_out(struct sl_stage *s, const struct sl_message *m, char __user *buf)
@@ -119,7 +125,7 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 		struct sluice_wait wait = { .what = SLUICE_WAIT_READY };
 
 		ret = sl_ring_claim(s, ep, len, &ticket, &token);
-		if (ret == -EMSGSIZE || ret == -ENOTCONN)
+		if (ret == -EMSGSIZE || ret == -ENOTCONN || ret == -ERESTARTSYS)
 			break;
 		if (!ret) {
 			ret = sl_read_claimed(ep, ticket, token, buf, len);
@@ -137,7 +143,7 @@ ssize_t sl_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 		wait.generation = ep->generation;
 		if (nonblock) {
 			ret = -EAGAIN;
-			if (tries++ < s->nslots && sl_poll_again(ep, &wait))
+			if (tries++ < SL_POLL_TRIES && sl_poll_again(ep, &wait))
 				continue;
 			break;
 		}

@@ -70,8 +70,12 @@ TEST(numbers_and_flags)
 	EXPECT_REFUSED(-EINVAL, .gid = 0xffffffffu);
 }
 
+FIXTURE(edge) { };
+FIXTURE_SETUP(edge) { }
+FIXTURE_TEARDOWN(edge) { }
+
 /* What is at the edge is possible; memory comes when it is touched. */
-TEST(limits_are_possible)
+TEST_F_TIMEOUT(edge, limits_are_possible, 300)
 {
 	struct sluice_info i;
 

@@ -165,7 +165,9 @@ TEST_F(both, busy_is_not_charged)
 
 	for (i = 1; i <= 20; i++) {
 		EXPECT_EQ(0, end_nack(in, self->ticket, self->token, SLUICE_NACK_BUSY, 0, 0));
-		EXPECT_EQ(-EAGAIN, end_claim(in, &self->ticket, &self->token));
+		/* not at once; but where all is slow it may be back before we look */
+		if (scaled(1) == 1)
+			EXPECT_EQ(-EAGAIN, end_claim(in, &self->ticket, &self->token));
 		ASSERT_EQ(0, end_await(in, &self->ticket, &self->token, SOON));
 		EXPECT_EQ(i + 1, slot_attempt(self->token));
 	}

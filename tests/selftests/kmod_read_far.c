@@ -87,7 +87,7 @@ static bool sleepers_within(const struct end *e, u32 n, unsigned int ms)
 TEST_F_TIMEOUT(far, sleeps_again, 300)
 {
 	struct end *out = &self->r.out;
-	struct child c;
+	struct child c = { 0 };
 
 	ASSERT_EQ(0, reader(&c));
 	ASSERT_EQ(1, hear(&c));
@@ -109,7 +109,7 @@ static void make_circle(struct end *e)
 	u32 i;
 
 	for (i = 0; i < e->nslots; i++)
-		*end_word(e, i) = slot_free(i % 3 * (LAPS / 3) + i);
+		*end_word(e, i) = slot_free(i % 4 * (LAPS / 4));
 }
 
 static int kill_all(struct child *c, int n)
@@ -149,6 +149,37 @@ TEST_F_TIMEOUT(far, without_end, 300)
 	EXPECT_LT(now_ns() - begun, SOON * MS + scaled(200) * MS);
 	move_to(out, 7);
 	EXPECT_EQ(0, end_send(out, "x", NULL));
+}
+
+FIXTURE(large) { };
+FIXTURE_SETUP(large) { }
+FIXTURE_TEARDOWN(large) { }
+
+/* Of a large ring each walk is long, and who polls takes several: it can be killed in each. */
+TEST_F_TIMEOUT(large, polls_a_circle, 300)
+{
+	struct child c = { 0 };
+	struct end out;
+	char byte;
+
+	ASSERT_EQ(0, stage_create("t", (struct sluice_create) { .nslots = 1u << 18 }));
+	ASSERT_EQ(0, end_make(&out, "t", SLUICE_PRODUCER, 0));
+	make_circle(&out);
+	if (!child_start(&c)) {
+		struct pollfd p = { .events = POLLIN };
+
+		p.fd = stage_open("t", O_RDWR | O_NONBLOCK);
+		CHILD_EXPECT(p.fd >= 0);
+		CHILD_EXPECT(poll(&p, 1, 0) >= 0);
+		say(&c, 1);
+		for (;;)
+			CHILD_EXPECT(read(p.fd, &byte, 1) == -1);
+	}
+	ASSERT_EQ(1, hear(&c));
+	sleep_ms(scaled(300));
+	EXPECT_EQ(0, kill_all(&c, 1));
+	end_close(&out);
+	EXPECT_EQ(0, stage_destroy("t", 0, 0));
 }
 
 TEST_HARNESS_MAIN

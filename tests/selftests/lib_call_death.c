@@ -282,7 +282,7 @@ TEST_F(death, swept)
 }
 
 /* More callers than a server keeps ends for: each gets its own reply, the dead go one by one. */
-TEST_F(death, many_callers)
+TEST_F_TIMEOUT(death, many_callers, 300)
 {
 	struct sluice_caller *c[70];
 	struct sluice_caller_options small = { .window = 1 };

@@ -17,6 +17,9 @@
 #include "perf.h"
 #include "stats.h"
 
+/* Those that give a message to one of several; the last one gives it to all. */
+#define SHARING_POLICIES	SLUICE_POLICY_BROADCAST
+
 #define REPLICAS_MAX	16u
 #define MESSAGES_MAX	100000u
 #define STREAMS		16u
@@ -55,8 +58,8 @@ struct balance {
 	bool json;
 	const char *plot;
 	uint64_t *busy;			/* shared: ns, by replica */
-	uint64_t *makespan[WORKS][SLUICE_POLICY_COUNT];	/* ns, by round */
-	double fairness[WORKS][SLUICE_POLICY_COUNT];	/* the sum over the rounds */
+	uint64_t *makespan[WORKS][SHARING_POLICIES];	/* ns, by round */
+	double fairness[WORKS][SHARING_POLICIES];	/* the sum over the rounds */
 };
 
 static uint64_t factor(enum work work, unsigned int replica, uint64_t number)
@@ -229,7 +232,7 @@ static int all_runs(struct balance *b)
 {
 	for (unsigned int round = 0; round < b->rounds; round++)
 		for (int work = 0; work < WORKS; work++)
-			for (unsigned int p = 0; p < SLUICE_POLICY_COUNT; p++) {
+			for (unsigned int p = 0; p < SHARING_POLICIES; p++) {
 				int err = one_run(b, (enum work)work, p, round);
 
 				if (err)
@@ -256,7 +259,7 @@ static void report_table(struct balance *b)
 	       b->messages, b->service_us, b->outstanding, b->rounds);
 	printf("%-10s %-18s %12s %8s %10s\n", "work", "policy", "makespan, ms", "x ideal", "fairness");
 	for (int work = 0; work < WORKS; work++)
-		for (unsigned int p = 0; p < SLUICE_POLICY_COUNT; p++) {
+		for (unsigned int p = 0; p < SHARING_POLICIES; p++) {
 			double ms = median_ms(b, work, p);
 
 			printf("%-10s %-18s %12.1f %8.2f %10.2f\n", p ? "" : work_names[work],
@@ -278,7 +281,7 @@ static void report_json(struct balance *b)
 	json_object_object_add(o, "rounds", json_object_new_uint64(b->rounds));
 	json_object_object_add(o, "runs", rows);
 	for (int work = 0; work < WORKS; work++)
-		for (unsigned int p = 0; p < SLUICE_POLICY_COUNT; p++) {
+		for (unsigned int p = 0; p < SHARING_POLICIES; p++) {
 			struct json_object *row = json_object_new_object();
 			double ms = median_ms(b, work, p);
 
@@ -310,7 +313,7 @@ static int write_plot(struct balance *b)
 	fputs("policy", f);
 	for (int work = 0; work < WORKS; work++)
 		fprintf(f, "\t\"%s\"", work_names[work]);
-	for (unsigned int p = 0; p < SLUICE_POLICY_COUNT; p++) {
+	for (unsigned int p = 0; p < SHARING_POLICIES; p++) {
 		fprintf(f, "\n%s", sluice_policy_name(p));
 		for (int work = 0; work < WORKS; work++)
 			fprintf(f, "\t%.3f", median_ms(b, work, p) * 1e6 / ideal(b, (enum work)work));
@@ -370,7 +373,7 @@ static int setup(struct balance *b)
 {
 	b->busy = peer_map(REPLICAS_MAX * sizeof(*b->busy));
 	for (int work = 0; work < WORKS; work++)
-		for (unsigned int p = 0; p < SLUICE_POLICY_COUNT; p++) {
+		for (unsigned int p = 0; p < SHARING_POLICIES; p++) {
 			b->makespan[work][p] = calloc(b->rounds, sizeof(uint64_t));
 			if (!b->makespan[work][p])
 				b->busy = NULL;

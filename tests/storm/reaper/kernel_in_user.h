@@ -63,6 +63,8 @@ typedef s64 ktime_t;
 #define max_t(t, a, b)		((t)(a) > (t)(b) ? (t)(a) : (t)(b))
 #define array_index_nospec(i, n) (i)
 #define cond_resched()		((void)0)
+#define signal_pending(task)	false
+#define ERESTARTSYS		512	/* the kernel's own */
 #define lockdep_assert_held(l)	((void)(l))
 #define might_sleep()		((void)0)
 #define WARN_ON_ONCE(c)		SL_ASSERT(!(c))
