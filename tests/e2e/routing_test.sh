@@ -5,8 +5,8 @@
 # TAP on stdout. Runs as root in a box; outside of one it builds what it needs and goes into the
 # default one.
 
-# shellcheck source=tests/e2e/tap.sh
-. "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/e2e/module.sh
+. "$(dirname "$0")/module.sh"
 
 stages() {
 	local name

@@ -6,40 +6,12 @@
 #
 #	tests/e2e/sluicectl_model_test.sh
 
-set -u
-tree=$(cd "$(dirname "$0")/../.." && pwd)
-O=${O:-$tree/build}
-PATH=$O/bin:$PATH
+# shellcheck source=tests/e2e/tap.sh
+. "$(dirname "$0")/tap.sh"
 [ -x "$O/bin/sluicectl" ] || make -s -C "$tree" O="$O" userspace >&2 || exit 1
-work=$(mktemp -d)
-count=0 failures=0
 trap 'rm -rf "$work"' EXIT
 
-# try COMMAND...: sets status, out, err.
-try() {
-	tried="$*"
-	"$@" >"$work/out" 2>"$work/err" </dev/null
-	status=$?
-	out=$(cat "$work/out")
-	err=$(cat "$work/err")
-}
-
-# check DESCRIPTION CONDITION...: one test; the condition is a command that must succeed.
-check() {
-	local description=$1
-	shift
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count - $description"
-		return
-	fi
-	failures=$((failures + 1))
-	echo "not ok $count - $description"
-	printf '# tried: %s\n# status: %s\n' "$tried" "$status"
-	printf '%s\n' "$out" | sed 's/^/# out: /' | head -n 20
-	printf '%s\n' "$err" | sed 's/^/# err: /' | head -n 20
-}
-
+# Stricter than elsewhere: nothing on the other stream.
 succeeds() {
 	[ "$status" -eq 0 ] && [ -z "$err" ] && [[ $out =~ $1 ]]
 }
@@ -52,11 +24,6 @@ fails() {
 # A wrong option: argp adds a second line that names --help.
 usage() {
 	[ "$status" -eq 2 ] && [ -z "$out" ] && [[ $err =~ $1 ]]
-}
-
-# json FILTER: the output is JSON, and the jq filter says true of it.
-json() {
-	[ "$status" -eq 0 ] && [ "$(jq -r "$1" "$work/out")" = true ]
 }
 
 # ------------------------------------------------------------------------------- tests ---

@@ -11,23 +11,10 @@
 # Inserts the module if it is not there. MODEL=FILE is SmolLM2-135M-Instruct.Q4_1.gguf, if it is not
 # the one of scripts/setup; with MODEL=none, and in QEMU, no model is asked.
 
-set -u
-tree=$(cd "$(dirname "$0")/../.." && pwd)
-O=${O:-$tree/build}
-PATH=$O/bin:$PATH
-if [ ! -e /dev/sluice/control ] && [ -z "${SLUICE_BOX:-}" ]; then
-	make -s -C "$tree" O="$O" userspace >&2 && "$tree/scripts/build-kmod" uml >&2 || exit 1
-	exec "$tree/scripts/box" --kind uml -- "$0"
-fi
+# shellcheck source=tests/e2e/module.sh
+. "$(dirname "$0")/module.sh"
 MODEL=${MODEL:-$("$tree/scripts/setup" --print model 2>/dev/null)}
-patience=1
-[ "$MODEL" != none ] || MODEL=
-case ${SLUICE_BOX:-} in
-tcg) patience=10 MODEL= ;;	# a processor in software
-esac
-work=$(mktemp -d)
-export SLUICE_RUN_DIR=$work/run
-count=0 failures=0 inserted=
+[ "$MODEL" != none ] && [ "${SLUICE_BOX:-}" != tcg ] || MODEL=	# no processor for it
 trap 'clean_up' EXIT
 
 clean_up() {
@@ -41,79 +28,6 @@ clean_up() {
 		esac
 	done
 	rm -rf "$work"
-}
-
-# -------------------------------------------------------------------------------- TAP ---
-
-# try COMMAND...: sets status, out, err.
-try() {
-	tried="$*"
-	"$@" >"$work/out" 2>"$work/err" </dev/null
-	status=$?
-	out=$(cat "$work/out")
-	err=$(cat "$work/err")
-}
-
-# check DESCRIPTION CONDITION...: one test; every condition is a command that must succeed.
-report() {
-	count=$((count + 1))
-	if [ "$1" = ok ]; then
-		echo "ok $count - $2"
-		return
-	fi
-	failures=$((failures + 1))
-	echo "not ok $count - $2"
-	printf '# tried: %s\n# status: %s\n' "$tried" "$status"
-	printf '%s\n' "$out" | sed 's/^/# out: /' | head -n 20
-	printf '%s\n' "$err" | sed 's/^/# err: /' | head -n 20
-}
-
-check() {
-	local description=$1
-	shift
-	if "$@"; then report ok "$description"; else report 'not ok' "$description"; fi
-}
-
-skip() {
-	count=$((count + 1))
-	echo "ok $count - $1 # SKIP $2"
-}
-
-succeeds() {
-	[ "$status" -eq 0 ] && [[ $out =~ $1 ]]
-}
-
-# fails STATUS REGEX: that exit status, and one line on stderr that matches.
-fails() {
-	[ "$status" -eq "$1" ] && [[ $err =~ $2 ]] && [ "$(wc -l <"$work/err")" -eq 1 ]
-}
-
-# A wrong command line: argp adds a second line that names --help.
-usage() {
-	[ "$status" -eq 2 ] && [[ $err =~ $1 ]]
-}
-
-# json FILTER: the output is JSON, and the jq filter says true of it.
-json() {
-	[ "$status" -eq 0 ] && [ "$(jq -r "$1" "$work/out")" = true ]
-}
-
-# within SECONDS COMMAND...: until it succeeds.
-within() {
-	local deadline=$((SECONDS + $1 * patience))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$deadline" ] || return 1
-		sleep 0.05
-	done
-}
-
-field() {
-	sluicectl show "$1" --json | jq -r "$2"
-}
-
-is() {
-	[ "$(field "$1" "$2")" = "$3" ]
 }
 
 # ------------------------------------------------------------------------------- tests ---
@@ -832,25 +746,6 @@ test_model() {
 # -------------------------------------------------------------------------------- main ---
 
 # The module of this kernel, where scripts/build-kmod put it.
-insert_module() {
-	local kernel
-	[ ! -e /dev/sluice/control ] || return 0
-	case ${SLUICE_BOX:-host}:$(basename "${SLUICE_KDIR:-}") in
-	uml:debug*) kernel=debug ;;
-	uml:* | host:*) kernel=${SLUICE_BOX:-host} ;;
-	*) kernel=$(uname -r | cut -d. -f1,2) ;;
-	esac
-	insmod "$("$tree/scripts/build-kmod" --print "$kernel")" && inserted=1 && return
-	echo "Bail out! no module for this kernel: scripts/build-kmod $kernel"
-	exit 1
-}
-
-test_removal() {
-	[ -n "$inserted" ] || return 0
-	try true
-	check "the module can be removed" within 5 rmmod sluice
-}
-
 insert_module
 test_help
 test_create
@@ -880,6 +775,4 @@ if [ -n "${MODEL:-}" ]; then
 else
 	skip "the model answers" "there is no model here, or no processor for it"
 fi
-test_removal
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish
