@@ -4,7 +4,7 @@
 
 #include "kmod_uring.h"
 
-#define SOON	scaled(2000)
+#define SOON	scaled(20000)
 #define ROUNDS	200u
 
 FIXTURE(both)
