@@ -207,15 +207,19 @@ bool sluice_holds(struct sluice_ep *ep, const struct sluice_msg *msg)
 	return slot_holds(&slot_at(ep, msg->ticket)->word, msg->token);
 }
 
-/* The slot, then its buffer: SENT(t) with a slot newer than t is what the reaper frees (P17). */
-static bool ack_one(struct sluice_ep *ep, const struct sluice_msg *msg)
+static bool ack_broadcast(struct sluice_ep *ep, const struct sluice_msg *msg)
 {
-	if (unlikely(ep->recipient)) {
-		bool owed = __sluice_broadcast_ack(ep, msg);
+	bool owed = __sluice_broadcast_ack(ep, msg);
 
-		count(owed ? &ep->count->acked : &ep->count->stale, 1);
-		return owed;
-	}
+	count(owed ? &ep->count->acked : &ep->count->stale, 1);
+	return owed;
+}
+
+/* The slot, then its buffer: SENT(t) with a slot newer than t is what the reaper frees (P17). */
+static inline bool ack_one(struct sluice_ep *ep, const struct sluice_msg *msg)
+{
+	if (unlikely(ep->recipient))
+		return ack_broadcast(ep, msg);
 	if (slot_ack(&slot_at(ep, msg->ticket)->word, msg->token) != SLOT_OK) {
 		count(&ep->count->stale, 1);
 		return false;
