@@ -42,7 +42,7 @@ static bool copy_out(const struct sluice_ep *ep, const struct sluice_slot *slot,
 		.buffer = SLUICE_NO_BUFFER, .ticket = ep->ticket, .attempt = slot_attempt(word),
 	};
 	/* Everything above was read before the word is looked at again. */
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	sl_fence_acquire();
 	return published(sl_load_acquire(&slot->word), ticket_lap(ep->ticket, ep->order));
 }
 
