@@ -356,11 +356,8 @@ static int parse_options(struct balance *b, int argc, char **argv)
 		default: return -EINVAL;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("balance takes no argument '%s'; see sluice-perf balance --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("balance", argc, argv);
 	b->replicas = (unsigned int)n;
 	b->messages = (unsigned int)messages;
 	b->service_us = (unsigned int)service;

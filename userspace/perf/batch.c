@@ -442,11 +442,8 @@ static int parse_options(struct batch_perf *p, int argc, char **argv)
 		default: return -EINVAL;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("batch takes no argument '%s'; see sluice-perf batch --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("batch", argc, argv);
 	return err ? err : perf_parse_cpus(cpus, p->cpus);
 }
 

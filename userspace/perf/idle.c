@@ -284,10 +284,8 @@ static int parse_options(struct idle *d, int argc, char **argv)
 		default: return -EINVAL;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("idle takes no argument '%s'; see sluice-perf idle --help", argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("idle", argc, argv);
 	d->endpoints = (unsigned int)endpoints;
 	d->seconds = (unsigned int)seconds;
 	return err;

@@ -200,11 +200,8 @@ static int parse_options(struct latency *l, struct latency_files *files, int arg
 		default: err = parse_number(l, opt, optarg); break;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("latency takes no argument '%s'; see sluice-perf latency --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("latency", argc, argv);
 	return err ? err : perf_parse_cpus(cpus, l->cpus);
 }
 

@@ -4,6 +4,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <getopt.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -39,6 +40,15 @@ void perf_progress(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
+}
+
+int perf_no_arguments(const char *command, int argc, char **argv)
+{
+	if (optind >= argc)
+		return 0;
+	perf_error("%s takes no argument '%s'; see sluice-perf %s --help", command, argv[optind],
+		   command);
+	return -EINVAL;
 }
 
 static uint64_t count_unit(char c)

@@ -261,11 +261,8 @@ static int parse_options(struct order_perf *p, int argc, char **argv)
 		default: return -EINVAL;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("order takes no argument '%s'; see sluice-perf order --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("order", argc, argv);
 	return err;
 }
 

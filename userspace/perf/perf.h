@@ -39,6 +39,14 @@ void perf_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void perf_set_quiet(bool quiet);
 
 /**
+ * perf_no_arguments() - after getopt_long(): nothing is left on the command line
+ * @command:	of sluice-perf, for the message
+ *
+ * Return: 0, or -EINVAL after a message.
+ */
+int perf_no_arguments(const char *command, int argc, char **argv);
+
+/**
  * perf_parse_count() - a whole number from the command line; k, M and G multiply by 1000s
  * @option:	its name, for the message
  *

@@ -157,11 +157,8 @@ static int parse_options(struct pipeline *p, struct pipeline_files *files, int a
 		default: err = parse_value(p, opt, optarg); break;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("pipeline takes no argument '%s'; see sluice-perf pipeline --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("pipeline", argc, argv);
 	return err ? err : parse_replicas(p, replicas);
 }
 

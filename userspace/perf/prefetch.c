@@ -470,11 +470,8 @@ static int parse_options(struct prefetch_perf *p, int argc, char **argv)
 		default: return -EINVAL;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("prefetch takes no argument '%s'; see sluice-perf prefetch --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("prefetch", argc, argv);
 	return err ? err : perf_parse_cpus(cpus, p->cpus);
 }
 

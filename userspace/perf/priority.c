@@ -451,11 +451,8 @@ static int parse_options(struct priority *p, int argc, char **argv)
 		default: return -EINVAL;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("priority takes no argument '%s'; see sluice-perf priority --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("priority", argc, argv);
 	p->replicas = (unsigned int)n;
 	p->reserve = (unsigned int)reserve;
 	p->service_us = (unsigned int)service;

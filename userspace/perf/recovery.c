@@ -316,11 +316,8 @@ static int parse_options(struct recovery *r, int argc, char **argv)
 		default: return -EINVAL;
 		}
 	}
-	if (!err && optind < argc) {
-		perf_error("recovery takes no argument '%s'; see sluice-perf recovery --help",
-			   argv[optind]);
-		err = -EINVAL;
-	}
+	if (!err)
+		err = perf_no_arguments("recovery", argc, argv);
 	r->rounds = (unsigned int)rounds;
 	return err;
 }
