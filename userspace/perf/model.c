@@ -102,11 +102,9 @@ static int parse_options(struct model_options *o, int argc, char **argv)
 		err = set_option(o, opt);
 	if (err)
 		return err;
-	if (optind < argc) {
-		perf_error("model takes no argument '%s'; see sluice-perf model --help",
-			   argv[optind]);
-		return -EINVAL;
-	}
+	err = perf_no_arguments("model", argc, argv);
+	if (err)
+		return err;
 	if (!o->bench.model) {
 		perf_error("model: name the GGUF file with --model; `scripts/setup model` gets one");
 		return -EINVAL;
