@@ -235,6 +235,28 @@ static void test_too_small_a_buffer_is_left_alone(void **state)
 		assert_int_equal(small[i], 0x5a);
 }
 
+/* Found by the fuzzer: a cancel that took over a failed message's attempts was refused. */
+static void test_what_follows_a_failure_has_not_failed(void **state)
+{
+	char failed[4096], next[4096];
+	const struct msg_failure f = {
+		.name = "decoder", .stage = MSG_DECODER, .attempt = 3, .error = 5,
+		.retry_ms = 7, .text = "lost",
+	};
+	ssize_t size = msg_failed(failed, sizeof(failed), "reply.x", &f);
+	struct sluice_msg m = { .data = failed, .len = (uint32_t)size, .kind = MSG_ERROR };
+	struct msg_view v, again;
+	struct msg_write w;
+
+	assert_true(size > 0);
+	assert_int_equal(msg_read(&m, &v), 0);
+	assert_int_equal(v.head.attempt, 3);
+	assert_int_equal(msg_begin(next, sizeof(next), &v, MSG_CANCEL, 0, 0, &w), 0);
+	m = (struct sluice_msg){ .data = next, .len = w.head->size, .kind = MSG_CANCEL };
+	assert_int_equal(msg_read(&m, &again), 0);
+	assert_true(!again.head.attempt && !again.head.error && !again.head.max_tokens);
+}
+
 static void test_replies(void **state)
 {
 	size_t size = msg_reply_ids_offset(5) + 4 * sizeof(int32_t);
@@ -272,6 +294,7 @@ int main(void)
 		cmocka_unit_test(test_reply_kinds_are_not_requests),
 		cmocka_unit_test(test_random_damage_never_leads_outside),
 		cmocka_unit_test(test_too_small_a_buffer_is_left_alone),
+		cmocka_unit_test(test_what_follows_a_failure_has_not_failed),
 		cmocka_unit_test(test_replies),
 	};
 

@@ -236,6 +236,11 @@ int msg_begin(void *buf, size_t capacity, const struct msg_view *from, enum msg_
 	w->head->size = (uint32_t)size;
 	w->head->n_tokens = n_tokens;
 	w->head->data_bytes = (uint32_t)data_bytes;
+	if (from->head.kind == MSG_ERROR && kind != MSG_ERROR) {	/* the new message has not failed */
+		w->head->error = 0;
+		w->head->attempt = 0;
+		w->head->max_tokens = 0;
+	}
 	if (known)
 		memcpy(w->tokens, from->tokens, known * sizeof(int32_t));
 	memcpy(base + stops_offset(n_tokens), from->stops, stop_bytes);
