@@ -33,13 +33,14 @@ static const char usage_text[] =
 "a noisy second hits all of them alike.\n"
 "\n"
 "  --mode LIST       spin, sleep, adaptive; default spin,sleep\n"
-"  --size BYTES      of a message, 8 to 65536; default 64\n"
+"  --size BYTES      of a message, 8 to 1048576; default 64\n"
 "  --rounds N        default 10\n"
 "  --messages N      round trips a round; default 50000 spinning, 3000 sleeping,\n"
 "                    20000 adaptive\n"
 "  --warmup N        round trips before them; default a tenth\n"
 "  --cpus A,B        processors of the two processes; default the first two allowed\n"
 "  --peers LIST      default all but calls; the floor is measured in any case\n"
+"  --peer-programs FILE  peers that are programs of their own; scripts/perf/peers makes it\n"
 "  --slots N         of sluice's rings, a power of two; default 256\n"
 "  --timeout S       longest time for one peer in one round; default 120\n"
 "  --json            JSON on standard output instead of the table\n"
@@ -114,10 +115,12 @@ static int parse_peers(struct latency *l, char *list)
 
 static void list_peers(void)
 {
-	for (const struct peer *const *p = peers; *p; p++) {
-		printf("%-12s %s (", (*p)->name, (*p)->title);
+	const struct peer *p;
+
+	for (size_t k = 0; (p = peer_at(k)); k++) {
+		printf("%-12s %s (", p->name, p->title);
 		for (size_t i = 0, n = 0; i < N_MODES; i++)
-			if ((*p)->modes & modes[i].mode)
+			if (p->modes & modes[i].mode)
 				printf("%s%s", n++ ? ", " : "", modes[i].name);
 		puts(")");
 	}
@@ -126,7 +129,7 @@ static void list_peers(void)
 enum latency_option {
 	OPT_MODE = 256, OPT_SIZE, OPT_ROUNDS, OPT_MESSAGES, OPT_WARMUP, OPT_CPUS, OPT_PEERS,
 	OPT_SLOTS, OPT_TIMEOUT, OPT_JSON, OPT_JSON_FILE, OPT_PLOT_FILE, OPT_LIST_PEERS, OPT_QUIET,
-	OPT_HELP,
+	OPT_PEER_PROGRAMS, OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -137,6 +140,7 @@ static const struct option long_options[] = {
 	{ "warmup", required_argument, NULL, OPT_WARMUP },
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "peers", required_argument, NULL, OPT_PEERS },
+	{ "peer-programs", required_argument, NULL, OPT_PEER_PROGRAMS },
 	{ "slots", required_argument, NULL, OPT_SLOTS },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -182,18 +186,21 @@ static int parse_number(struct latency *l, int opt, const char *text)
 static int parse_options(struct latency *l, struct latency_files *files, int argc, char **argv)
 {
 	const char *cpus = NULL;
+	char *names = NULL;
 	int opt, err = 0;
+	bool list = false;
 
 	while (!err && (opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_MODE: err = parse_modes(l, optarg); break;
-		case OPT_PEERS: err = parse_peers(l, optarg); break;
+		case OPT_PEERS: names = optarg; break;
+		case OPT_PEER_PROGRAMS: err = peer_load_programs(optarg); break;
 		case OPT_CPUS: cpus = optarg; break;
 		case OPT_JSON: files->json = true; break;
 		case OPT_JSON_FILE: files->json_file.path = optarg; break;
 		case OPT_PLOT_FILE: files->plot_file.path = optarg; break;
 		case OPT_QUIET: perf_set_quiet(true); break;
-		case OPT_LIST_PEERS: list_peers(); return 1;
+		case OPT_LIST_PEERS: list = true; break;
 		case OPT_HELP:
 		case 'h': fputs(usage_text, stdout); return 1;
 		case '?': return -EINVAL;
@@ -202,6 +209,13 @@ static int parse_options(struct latency *l, struct latency_files *files, int arg
 	}
 	if (!err)
 		err = perf_no_arguments("latency", argc, argv);
+	/* Programs may have added some. */
+	if (!err && list) {
+		list_peers();
+		return 1;
+	}
+	if (!err && names)
+		err = parse_peers(l, names);
 	return err ? err : perf_parse_cpus(cpus, l->cpus);
 }
 
@@ -245,16 +259,18 @@ static int make_rows(struct latency *l)
 		return -EINVAL;
 	}
 	for (size_t m = 0; m < N_MODES; m++) {
-		for (const struct peer *const *p = peers; *p; p++) {
-			bool wanted = l->modes & modes[m].mode ||
-				      ((*p)->reference && !one_cpu);
+		const struct peer *p;
+
+		for (size_t i = 0; (p = peer_at(i)); i++) {
+			bool wanted = l->modes & modes[m].mode || (p->reference && !one_cpu);
 			int err;
 
-			if (!wanted || !((*p)->modes & modes[m].mode) || !is_selected(l, *p))
+			if (!wanted || !(p->modes & modes[m].mode) ||
+			    !p->job[WORK_ROUND].ping || !is_selected(l, p))
 				continue;
 			if (l->n_rows == LATENCY_MAX_ROWS)
 				return -E2BIG;
-			err = add_row(l, *p, m);
+			err = add_row(l, p, m);
 			if (err)
 				return err;
 		}

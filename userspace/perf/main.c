@@ -12,6 +12,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{ "latency", perf_latency_main, "round trips beside the cache line, pipes and sockets" },
+	{ "throughput", perf_throughput_main, "messages one way, payloads, over sizes, beside peers" },
 	{ "model", perf_model_main, "a language model in one process, without rings" },
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
 	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },

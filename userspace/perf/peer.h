@@ -30,27 +30,52 @@ enum peer_side {
 	PONG = 1,
 };
 
-#define PEER_SIZE_MAX	(1u << 16)	/* bytes of a message */
+/* What the two processes do with each other. */
+enum peer_work {
+	WORK_ROUND,	/* round trips of a message, one at a time */
+	WORK_FLOW,	/* messages one way, as many as go */
+	WORK_PAYLOAD,	/* a message written in place, one word of each line read; 8 bytes back */
+	WORK_COUNT
+};
+
+#define PEER_SIZE_MAX	(1u << 20)	/* bytes of a message */
 #define PEER_LINE	128		/* apart from each other: the line and its prefetched neighbour */
 
 /**
  * struct peer_run - one peer measured once
  * @peer:	which
  * @mode:	how it waits
+ * @work:	what its processes do
  * @size:	bytes of a message
+ * @touched:	WORK_PAYLOAD: bytes of it that are written and read
  * @slots:	messages that a ring has room for, for peers that have one
  * @state:	the peer's own, from setup(); the processes inherit it
+ * @elapsed:	WORK_FLOW, set by pong: ticks from the first message to the last; shared memory
  * @error:	one line from either process, shared memory
  * @error_size:	of it
  */
 struct peer_run {
 	const struct peer *peer;
 	enum peer_mode mode;
+	enum peer_work work;
 	size_t size;
+	size_t touched;
 	uint32_t slots;
 	void *state;
+	uint64_t *elapsed;
 	char *error;
 	size_t error_size;
+};
+
+/**
+ * struct peer_job - a work's two sides
+ * @ping:	ROUND, PAYLOAD: @n of them; @samples[i] = ticks of the i-th, from send to send.
+ *		FLOW: sends @n messages
+ * @pong:	its part of it; FLOW: receives @n messages and sets run->elapsed
+ */
+struct peer_job {
+	int (*ping)(struct peer_run *run, uint64_t n, uint64_t *samples);
+	int (*pong)(struct peer_run *run, uint64_t n);
 };
 
 /**
@@ -64,8 +89,9 @@ struct peer_run {
  * @max_size:	largest; 0 = PEER_SIZE_MAX
  * @setup:	in the coordinator, before the two processes exist
  * @open:	in each of them, pinned already
- * @ping:	@n round trips; @samples[i] = ticks of the i-th, from send to send
- * @pong:	@n echoes
+ * @close:	in each of them, after the last of it is measured; may be NULL
+ * @job:	by work; those that it cannot do are zero
+ * @private:	the peer's own
  * @teardown:	in the coordinator, also after a failed setup()
  *
  * All return 0 or a negative errno after peer_fail().
@@ -80,13 +106,23 @@ struct peer {
 	size_t max_size;
 	int (*setup)(struct peer_run *run);
 	int (*open)(struct peer_run *run, enum peer_side side);
-	int (*ping)(struct peer_run *run, uint64_t n, uint64_t *samples);
-	int (*pong)(struct peer_run *run, uint64_t n);
+	void (*close)(struct peer_run *run);
+	struct peer_job job[WORK_COUNT];
+	const void *private;
 	void (*teardown)(struct peer_run *run);
 };
 
-/* NULL ends it. The order is that of the tables. */
-extern const struct peer *const peers[];
+/** peer_at() - the @i-th, in the order of the tables; NULL after the last */
+const struct peer *peer_at(size_t i);
+
+/**
+ * peer_load_programs() - add peers that are programs of their own
+ * @path:	a line each: name, modes, works, title, command, with tabs between; see
+ *		peers/program.h for what such a program does
+ *
+ * Return: 0 or a negative errno after a message.
+ */
+int peer_load_programs(const char *path);
 
 /** peer_find() - NULL if there is none of that name */
 const struct peer *peer_find(const char *name);
@@ -106,6 +142,30 @@ static inline void peer_stamp(void *data, size_t size, uint64_t number)
 {
 	memcpy((char *)data + size - sizeof(number), &number, sizeof(number));
 	memcpy(data, &number, sizeof(number));
+}
+
+/*
+ * A payload: all words the same, so that the sum of one word of each line, as the reader makes it,
+ * says whether all lines came. Of the size that the reader was told.
+ */
+#define PEER_TOUCH	64u	/* bytes between the words that are read */
+
+static inline void peer_fill(void *data, size_t size, uint64_t number)
+{
+	uint64_t *word = data;
+
+	for (size_t i = 0; i < size / sizeof(*word); i++)
+		word[i] = number + 1;
+}
+
+static inline bool peer_filled(const void *data, size_t size, uint64_t number)
+{
+	const char *line = data;
+	uint64_t sum = 0, lines = (size + PEER_TOUCH - 1) / PEER_TOUCH;
+
+	for (size_t i = 0; i < size; i += PEER_TOUCH)
+		sum += *(const volatile uint64_t *)(line + i);
+	return sum == (number + 1) * lines;
 }
 
 static inline bool peer_stamped(const void *data, size_t size, uint64_t number)

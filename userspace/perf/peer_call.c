@@ -209,8 +209,7 @@ static void call_teardown(struct peer_run *run)
 	.modes		= MODE_SPIN | MODE_SLEEP | MODE_ADAPTIVE,		\
 	.setup		= call_setup,						\
 	.open		= call_open,						\
-	.ping		= ping_,						\
-	.pong		= call_pong,						\
+	.job[WORK_ROUND]	= { ping_, call_pong },						\
 	.teardown	= call_teardown
 
 const struct peer peer_call = {

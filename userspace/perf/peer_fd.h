@@ -25,6 +25,10 @@ int fd_open(struct peer_run *run, enum peer_side side);
 int fd_ping(struct peer_run *run, uint64_t n, uint64_t *samples);
 int fd_ping_batch(struct peer_run *run, uint64_t n, uint64_t *samples);
 int fd_pong(struct peer_run *run, uint64_t n);
+int fd_flow_ping(struct peer_run *run, uint64_t n, uint64_t *samples);
+int fd_flow_pong(struct peer_run *run, uint64_t n);
+int fd_payload_ping(struct peer_run *run, uint64_t n, uint64_t *samples);
+int fd_payload_pong(struct peer_run *run, uint64_t n);
 void fd_teardown(struct peer_run *run);
 
 #endif /* SLUICE_PERF_PEER_FD_H */

@@ -128,8 +128,7 @@ const struct peer peer_floor = {
 	.reference	= true,
 	.setup		= floor_setup,
 	.open		= floor_open,
-	.ping		= floor_ping,
-	.pong		= floor_pong,
+	.job[WORK_ROUND]	= { floor_ping, floor_pong },
 	.teardown	= floor_teardown,
 };
 
@@ -139,7 +138,6 @@ const struct peer peer_floor_data = {
 	.modes		= MODE_SPIN,
 	.setup		= floor_setup,
 	.open		= floor_open,
-	.ping		= floor_data_ping,
-	.pong		= floor_data_pong,
+	.job[WORK_ROUND]	= { floor_data_ping, floor_data_pong },
 	.teardown	= floor_teardown,
 };

@@ -28,7 +28,8 @@ const struct peer peer_pipe = {
 	.modes		= MODE_SPIN | MODE_SLEEP,
 	.setup		= pipe_setup,
 	.open		= fd_open,
-	.ping		= fd_ping,
-	.pong		= fd_pong,
+	.job[WORK_ROUND]	= { fd_ping, fd_pong },
+	.job[WORK_FLOW]		= { fd_flow_ping, fd_flow_pong },
+	.job[WORK_PAYLOAD]	= { fd_payload_ping, fd_payload_pong },
 	.teardown	= fd_teardown,
 };

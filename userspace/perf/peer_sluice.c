@@ -133,6 +133,103 @@ static int sluice_peer_pong(struct peer_run *run, uint64_t n)
 	return run->mode == MODE_SLEEP ? sluice_flush(s->ctx) : 0;
 }
 
+/* ------------------------------------------------------------------- one way --- */
+
+#define FLOW_RUN	64	/* messages that are claimed and acknowledged together, at most */
+
+static int sluice_flow_ping(struct peer_run *run, uint64_t n, uint64_t *samples)
+{
+	struct sluice_state *s = run->state;
+
+	for (uint64_t i = 0; i < n; i++) {
+		int err;
+
+		peer_stamp(s->data, run->size, i);
+		err = sluice_peer_send(run, s, s->data, i);
+		if (err)
+			return err;
+	}
+	return run->mode == MODE_SLEEP ? sluice_flush(s->ctx) : 0;
+}
+
+static int sluice_flow_pong(struct peer_run *run, uint64_t n)
+{
+	struct sluice_state *s = run->state;
+	struct sluice_msg msgs[FLOW_RUN];
+	uint64_t begin = 0;
+
+	for (uint64_t i = 0; i < n;) {
+		int k = sluice_claim_batch(s->in, msgs, FLOW_RUN, SLUICE_FOREVER);
+
+		if (k < 0)
+			return peer_fail(run, -k, "claim: %s", sluice_error());
+		if (!i)
+			begin = sluice_ticks();
+		for (int m = 0; m < k; m++, i++)
+			if (msgs[m].len != run->size || !peer_stamped(msgs[m].data, run->size, i))
+				return peer_fail(run, EBADMSG, "message %llu is not what was sent",
+						 (unsigned long long)i);
+		if (sluice_ack_batch(s->in, msgs, k) != k)
+			return peer_fail(run, ESTALE, "ack: %s", sluice_error());
+	}
+	*run->elapsed = sluice_ticks() - begin;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ payloads --- */
+
+static inline int sluice_payload_trip(struct peer_run *run, uint64_t number)
+{
+	struct sluice_state *s = run->state;
+	struct sluice_msg msg = { .counter = number, .len = (uint32_t)run->size }, answer;
+	struct sluice_buffer buf;
+	int err = sluice_buffer_take(s->out, &buf, SLUICE_FOREVER);
+
+	if (err)
+		return peer_fail(run, -err, "buffer: %s", sluice_error());
+	peer_fill(buf.data, run->touched, number);
+	msg.buffer = buf.index;
+	err = sluice_send(s->out, &msg, SLUICE_FOREVER);
+	if (!err)
+		err = sluice_claim(s->in, &answer, SLUICE_FOREVER);
+	if (err)
+		return peer_fail(run, -err, "payload: %s", sluice_error());
+	if (answer.len != sizeof(number) || memcmp(answer.data, &number, sizeof(number)))
+		return peer_fail(run, EBADMSG, "answer %llu is wrong", (unsigned long long)number);
+	err = sluice_ack(s->in, &answer);
+	return err ? peer_fail(run, -err, "ack: %s", sluice_error()) : 0;
+}
+
+static int sluice_payload_ping(struct peer_run *run, uint64_t n, uint64_t *samples)
+{
+	return peer_ping_loop(run, n, samples, sluice_payload_trip);
+}
+
+static int sluice_payload_pong(struct peer_run *run, uint64_t n)
+{
+	struct sluice_state *s = run->state;
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct sluice_msg msg, answer = {
+			.data = &i, .len = sizeof(i), .buffer = SLUICE_NO_BUFFER,
+		};
+		int err = sluice_claim(s->in, &msg, SLUICE_FOREVER);
+
+		if (err)
+			return peer_fail(run, -err, "claim: %s", sluice_error());
+		if (msg.len != run->size || !peer_filled(msg.data, run->touched, i) ||
+		    !sluice_holds(s->in, &msg))
+			return peer_fail(run, EBADMSG, "payload %llu is not what was written",
+					 (unsigned long long)i);
+		err = sluice_send(s->out, &answer, SLUICE_FOREVER);
+		if (!err)
+			err = sluice_ack(s->in, &msg);
+		if (err)
+			return peer_fail(run, -err, "answer: %s", sluice_error());
+	}
+	return run->mode == MODE_SLEEP ? sluice_flush(s->ctx) : 0;
+}
+
 static void sluice_peer_teardown(struct peer_run *run)
 {
 	struct sluice_state *s = run->state;
@@ -151,7 +248,8 @@ const struct peer peer_sluice = {
 	.modes		= MODE_SPIN | MODE_SLEEP | MODE_ADAPTIVE,
 	.setup		= sluice_peer_setup,
 	.open		= sluice_peer_open,
-	.ping		= sluice_peer_ping,
-	.pong		= sluice_peer_pong,
+	.job[WORK_ROUND]	= { sluice_peer_ping, sluice_peer_pong },
+	.job[WORK_FLOW]		= { sluice_flow_ping, sluice_flow_pong },
+	.job[WORK_PAYLOAD]	= { sluice_payload_ping, sluice_payload_pong },
 	.teardown	= sluice_peer_teardown,
 };

@@ -36,8 +36,9 @@ const struct peer peer_unix_stream = {
 	.modes		= MODE_SPIN | MODE_SLEEP,
 	.setup		= unix_stream_setup,
 	.open		= fd_open,
-	.ping		= fd_ping,
-	.pong		= fd_pong,
+	.job[WORK_ROUND]	= { fd_ping, fd_pong },
+	.job[WORK_FLOW]		= { fd_flow_ping, fd_flow_pong },
+	.job[WORK_PAYLOAD]	= { fd_payload_ping, fd_payload_pong },
 	.teardown	= fd_teardown,
 };
 
@@ -48,8 +49,7 @@ const struct peer peer_unix_batch = {
 	.modes		= MODE_SPIN | MODE_SLEEP,
 	.setup		= unix_stream_setup,
 	.open		= fd_open,
-	.ping		= fd_ping_batch,
-	.pong		= fd_pong,
+	.job[WORK_ROUND]	= { fd_ping_batch, fd_pong },
 	.teardown	= fd_teardown,
 };
 
@@ -59,7 +59,8 @@ const struct peer peer_unix_seqpacket = {
 	.modes		= MODE_SPIN | MODE_SLEEP,
 	.setup		= unix_seqpacket_setup,
 	.open		= fd_open,
-	.ping		= fd_ping,
-	.pong		= fd_pong,
+	.job[WORK_ROUND]	= { fd_ping, fd_pong },
+	.job[WORK_FLOW]		= { fd_flow_ping, fd_flow_pong },
+	.job[WORK_PAYLOAD]	= { fd_payload_ping, fd_payload_pong },
 	.teardown	= fd_teardown,
 };

@@ -5,15 +5,16 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 
-#include "peer.h"
+#include "peer_program.h"
 
-extern const struct peer peer_floor, peer_floor_data, peer_pipe, peer_unix_stream,
+extern const struct peer peer_floor, peer_floor_data, peer_ring, peer_pipe, peer_unix_stream,
 	peer_unix_seqpacket, peer_sluice, peer_call, peer_call_untold, peer_call_batch,
 	peer_call_untold_batch, peer_unix_batch;
 
-const struct peer *const peers[] = {
+static const struct peer *const built_in[] = {
 	&peer_floor,
 	&peer_floor_data,
+	&peer_ring,
 	&peer_sluice,
 	&peer_unix_stream,
 	&peer_unix_seqpacket,
@@ -23,14 +24,22 @@ const struct peer *const peers[] = {
 	&peer_call_batch,
 	&peer_call_untold_batch,
 	&peer_unix_batch,
-	NULL,
 };
+
+#define N_BUILT_IN	(sizeof(built_in) / sizeof(built_in[0]))
+
+const struct peer *peer_at(size_t i)
+{
+	return i < N_BUILT_IN ? built_in[i] : peer_program_at(i - N_BUILT_IN);
+}
 
 const struct peer *peer_find(const char *name)
 {
-	for (const struct peer *const *p = peers; *p; p++)
-		if (!strcmp((*p)->name, name))
-			return *p;
+	const struct peer *p;
+
+	for (size_t i = 0; (p = peer_at(i)); i++)
+		if (!strcmp(p->name, name))
+			return p;
 	return NULL;
 }
 

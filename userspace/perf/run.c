@@ -17,6 +17,7 @@
 struct run_shared {
 	pthread_barrier_t barrier;
 	uint64_t switches[2];
+	uint64_t elapsed;
 	char error[256];
 	uint64_t samples[];
 };
@@ -43,20 +44,32 @@ static uint64_t voluntary_switches(void)
 	return (uint64_t)u.ru_nvcsw;
 }
 
+/* A flow has one figure, whatever the number of messages; the warm-up writes its own, too. */
+static uint64_t n_samples(const struct peer_run *run, const struct run_settings *set)
+{
+	if (run->work == WORK_FLOW)
+		return 1;
+	return set->messages > set->warmup ? set->messages : set->warmup;
+}
+
 static int play_warmup(struct peer_run *run, const struct run_settings *set,
 		       struct run_shared *sh, enum peer_side side)
 {
+	const struct peer_job *job = &run->peer->job[run->work];
+
 	/* The page tables of a new process are empty; fill them before the clock runs. */
 	if (side == PING)
-		memset(sh->samples, 0, set->messages * sizeof(sh->samples[0]));
+		memset(sh->samples, 0, n_samples(run, set) * sizeof(sh->samples[0]));
 	pthread_barrier_wait(&sh->barrier);
-	return side == PING ? run->peer->ping(run, set->warmup, sh->samples) :
-			      run->peer->pong(run, set->warmup);
+	if (!set->warmup)
+		return 0;
+	return side == PING ? job->ping(run, set->warmup, sh->samples) : job->pong(run, set->warmup);
 }
 
 static int play(struct peer_run *run, const struct run_settings *set, struct run_shared *sh,
 		enum peer_side side)
 {
+	const struct peer_job *job = &run->peer->job[run->work];
 	uint64_t before;
 	int err;
 
@@ -66,13 +79,16 @@ static int play(struct peer_run *run, const struct run_settings *set, struct run
 	if (err)
 		return err;
 	before = voluntary_switches();
-	err = side == PING ? run->peer->ping(run, set->messages, sh->samples) :
-			     run->peer->pong(run, set->messages);
+	err = side == PING ? job->ping(run, set->messages, sh->samples) :
+			     job->pong(run, set->messages);
 	sh->switches[side] = voluntary_switches() - before;
 	/* Neither tears its mappings down while the other still measures. */
-	if (!err)
-		pthread_barrier_wait(&sh->barrier);
-	return err;
+	if (err)
+		return err;
+	pthread_barrier_wait(&sh->barrier);
+	if (run->peer->close)
+		run->peer->close(run);
+	return 0;
 }
 
 static const char *side_name(int side)
@@ -123,8 +139,7 @@ static int play_both(struct peer_run *run, const struct run_settings *set,
 int run_peer(struct peer_run *run, const struct run_settings *set, uint64_t *samples,
 	     uint64_t switches[2], char *error, size_t error_size)
 {
-	/* The warm-up writes its samples, too. */
-	uint64_t n = set->messages > set->warmup ? set->messages : set->warmup;
+	uint64_t n = n_samples(run, set);
 	struct run_shared *sh = shared_create(n);
 	int status[2] = { 0, 0 }, err;
 
@@ -134,6 +149,7 @@ int run_peer(struct peer_run *run, const struct run_settings *set, uint64_t *sam
 		return -ENOMEM;
 	}
 	run->state = NULL;
+	run->elapsed = &sh->elapsed;
 	run->error = sh->error;
 	run->error_size = sizeof(sh->error);
 	err = run->peer->setup(run);
@@ -143,7 +159,10 @@ int run_peer(struct peer_run *run, const struct run_settings *set, uint64_t *sam
 	if (err) {
 		describe(sh, set, err, status, error, error_size);
 	} else {
-		memcpy(samples, sh->samples, set->messages * sizeof(*samples));
+		if (run->work == WORK_FLOW)
+			samples[0] = sh->elapsed;
+		else
+			memcpy(samples, sh->samples, set->messages * sizeof(*samples));
 		memcpy(switches, sh->switches, sizeof(sh->switches));
 	}
 	munmap(sh, sizeof(*sh) + n * sizeof(sh->samples[0]));

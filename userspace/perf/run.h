@@ -23,8 +23,8 @@ struct run_settings {
 
 /**
  * run_peer() - set a peer up, let its two processes play, take it down
- * @run:	peer, mode, size and slots are the caller's, the rest is set here
- * @samples:	out: @set->messages round trips in ticks
+ * @run:	peer, mode, work, size and slots are the caller's, the rest is set here
+ * @samples:	out: @set->messages round trips in ticks; WORK_FLOW: one, first to last message
  * @switches:	out: voluntary context switches of ping and pong while measured
  * @error:	out: one line on failure
  *
