@@ -13,6 +13,12 @@ static const struct {
 } commands[] = {
 	{ "latency", perf_latency_main, "round trips beside the cache line, pipes and sockets" },
 	{ "throughput", perf_throughput_main, "messages one way, payloads, over sizes, beside peers" },
+	{ "scaling", perf_scaling_main, "many producers and consumers on one ring" },
+	{ "window", perf_window_main, "sends that are told of their ACK, many under way" },
+	{ "broadcast", perf_broadcast_main, "what one more consumer of every message costs" },
+	{ "load", perf_load_main, "latency against offered load" },
+	{ "pause", perf_pause_main, "round trips with pauses between them, by way of waiting" },
+	{ "capacity", perf_capacity_main, "many stages, large stages" },
 	{ "model", perf_model_main, "a language model in one process, without rings" },
 	{ "idle", perf_idle_main, "what sleeping endpoints cost" },
 	{ "balance", perf_balance_main, "how each policy spreads work over replicas" },

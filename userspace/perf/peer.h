@@ -49,6 +49,7 @@ enum peer_work {
  * @size:	bytes of a message
  * @touched:	WORK_PAYLOAD: bytes of it that are written and read
  * @slots:	messages that a ring has room for, for peers that have one
+ * @pause:	ticks that ping does something else between two round trips; built-in peers only
  * @state:	the peer's own, from setup(); the processes inherit it
  * @elapsed:	WORK_FLOW, set by pong: ticks from the first message to the last; shared memory
  * @error:	one line from either process, shared memory
@@ -61,6 +62,7 @@ struct peer_run {
 	size_t size;
 	size_t touched;
 	uint32_t slots;
+	uint64_t pause;
 	void *state;
 	uint64_t *elapsed;
 	char *error;
@@ -198,7 +200,9 @@ peer_ping_loop(struct peer_run *run, uint64_t n, uint64_t *samples,
 			return err;
 		end = sluice_ticks();
 		samples[i] = end - begin;
-		begin = end;
+		while (__builtin_expect(run->pause != 0, 0) && sluice_ticks() - end < run->pause)
+			;
+		begin = run->pause ? sluice_ticks() : end;
 	}
 	return 0;
 }

@@ -44,8 +44,8 @@ static int ring_setup(struct peer_run *run)
 	if (!s)
 		return peer_fail(run, ENOMEM, "no memory");
 	s->stride = (run->size + 63) / 64 * 64;
-	/* A payload is written in place: as many buffers as sluice gets. */
-	s->slots = run->slots;
+	/* Payloads go one at a time: two places keep them in the cache, as fast as it can be. */
+	s->slots = run->work == WORK_PAYLOAD ? 2 : run->slots;
 	s->bytes = sizeof(struct ring_shared) + s->slots * s->stride;
 	for (int side = PING; side <= PONG; side++) {
 		s->shared[side] = peer_map(s->bytes);

@@ -27,7 +27,9 @@ static int sluice_peer_setup(struct peer_run *run)
 	run->state = s;
 	if (!s)
 		return peer_fail(run, ENOMEM, "no memory");
-	if (run->size > SLUICE_INLINE_MAX) {
+	if (c.nslots < SLUICE_MIN_SLOTS)
+		c.nslots = SLUICE_MIN_SLOTS;
+	if (run->size > SLUICE_INLINE_MAX || run->work == WORK_PAYLOAD) {
 		c.nbufs = run->slots;
 		c.bufsize = (uint32_t)run->size;
 	}

@@ -56,6 +56,7 @@ const struct peer peer_unix_batch = {
 const struct peer peer_unix_seqpacket = {
 	.name		= "unix-seq",
 	.title		= "Unix seqpacket socket pair, read(2) and write(2)",
+	.max_size	= 1 << 16,	/* a message must fit into the socket's buffer */
 	.modes		= MODE_SPIN | MODE_SLEEP,
 	.setup		= unix_seqpacket_setup,
 	.open		= fd_open,

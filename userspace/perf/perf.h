@@ -19,6 +19,12 @@ struct json_object;
 /* One per command: argv[0] is the command's name. Return: exit status. */
 int perf_latency_main(int argc, char **argv);
 int perf_throughput_main(int argc, char **argv);
+int perf_scaling_main(int argc, char **argv);
+int perf_window_main(int argc, char **argv);
+int perf_broadcast_main(int argc, char **argv);
+int perf_load_main(int argc, char **argv);
+int perf_pause_main(int argc, char **argv);
+int perf_capacity_main(int argc, char **argv);
 int perf_model_main(int argc, char **argv);
 int perf_idle_main(int argc, char **argv);
 int perf_recovery_main(int argc, char **argv);

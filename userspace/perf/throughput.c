@@ -114,7 +114,7 @@ static int parse_number(struct throughput *t, int opt, const char *text)
 		err = perf_parse_time("--time", text, 60000000000ull, &t->round_ns);
 		break;
 	case 's':
-		err = perf_parse_count("--slots", text, SLUICE_MIN_SLOTS, SLUICE_MAX_SLOTS, &v);
+		err = perf_parse_count("--slots", text, 4, SLUICE_MAX_SLOTS, &v);
 		t->slots = (uint32_t)v;
 		if (!err && v & (v - 1)) {
 			perf_error("--slots: %s is no power of two", text);
