@@ -47,12 +47,11 @@ static int fails(const char *what)
 	return PERF_EXIT_FAILED;
 }
 
-static int attach(struct broadcast *b, enum sluice_role role, unsigned int flags,
-		  struct sluice_ep **ep)
+static int attach(struct broadcast *b, enum sluice_role role, struct sluice_ep **ep)
 {
 	struct sluice_ctx *ctx;
 
-	if (sluice_ctx_create(0, &ctx) || sluice_attach(ctx, b->stage, role, flags, ep))
+	if (sluice_ctx_create(0, &ctx) || sluice_attach(ctx, b->stage, role, 0, ep))
 		return fails("attach");
 	return 0;
 }
@@ -62,7 +61,7 @@ static int produce(struct broadcast *b)
 	uint64_t data[8] = { 0 };
 	struct sluice_ep *out;
 
-	if (attach(b, SLUICE_PRODUCER, SLUICE_ATTACH_SOLE, &out))
+	if (attach(b, SLUICE_PRODUCER, &out))
 		return PERF_EXIT_FAILED;
 	team_ready(&b->team);
 	b->begin = sluice_ticks();
@@ -84,7 +83,7 @@ static int consume(struct broadcast *b, int index)
 	struct sluice_msg msgs[RUN];
 	struct sluice_ep *in;
 
-	if (attach(b, SLUICE_CONSUMER, 0, &in))
+	if (attach(b, SLUICE_CONSUMER, &in))
 		return PERF_EXIT_FAILED;
 	team_ready(&b->team);
 	for (uint64_t i = 0; i < messages;) {

@@ -45,7 +45,7 @@ static double us_since(uint64_t begin)
 
 static void name_of(char *name, uint64_t i)
 {
-	char what[16];
+	char what[24];
 
 	snprintf(what, sizeof(what), "n%llu", (unsigned long long)i);
 	perf_stage_name(name, what);
