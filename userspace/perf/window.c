@@ -24,7 +24,8 @@ static const struct figures_option options[] = {
 static struct figures results = {
 	.command = "window",
 	.about = "A producer learns of every message that it was acknowledged: sluice_send_sync(), and\n"
-		 "sluice_send_async() with 1, 4, 16, ... messages under way, completed by io_uring.\n"
+		 "sluice_send_async() with 1, 4, 16, ... messages under way, completed by io_uring;\n"
+		 "sends go to the kernel with the next look for completions (sluice_defer_kicks()).\n"
 		 "Messages of 64 bytes; waiting as programs do it by default.\n",
 	.example = "sluice-perf window --messages 5000",
 	.options = options,
@@ -95,6 +96,8 @@ static int produce(struct window *w)
 
 	if (sluice_ctx_create(0, &ctx) || sluice_attach(ctx, w->stage, SLUICE_PRODUCER, 0, &out))
 		return fails("attach");
+	/* Sends go to the kernel together, with the next look for completions. */
+	sluice_defer_kicks(ctx, w->under_way > 1);
 	team_ready(&w->team);
 	begin = sluice_ticks();
 	err = w->under_way ? send_async(ctx, out, &msg, w->under_way) : send_sync(out, &msg);
