@@ -17,7 +17,7 @@ KILL		?=
 MODEL		?=
 export PROMPT TOKENS RAW BOX KILL MODEL
 
-.PHONY: all help demo check perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority kmod lib userspace tests install clean
+.PHONY: all help demo check perf perf-start perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority kmod lib userspace tests install clean
 
 all: lib userspace kmod
 
@@ -39,6 +39,8 @@ check:
 check-%:
 	@scripts/check $*
 
+## make perf            everything beside its peers, 30 minutes; writes docs/performance.md
+## make perf-start      from sluicectl up to the first token
 ## make perf-latency    64-byte round trips against floor, sockets and pipe, with a plot
 ## make perf-model      tokens/s against one process and llama.cpp
 ## make perf-pipeline   first result, interval and completion against what sluicectl model predicts
@@ -47,7 +49,7 @@ check-%:
 ## make perf-balance    how each policy spreads work over replicas, with a plot
 ## make perf-priority   a class of messages under a flood of another, with a plot
 ## make perf-batch      runs with a latency bound, prefetch, the reorder window, with plots
-perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority:
+perf-start perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority:
 	@scripts/$@
 
 ## make kmod KVER=…     build the module for uml (default), 6.1, 6.12, 7.2, or KDIR=/path/to/headers

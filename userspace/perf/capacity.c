@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "figures.h"
 #include "peer.h"
@@ -76,6 +77,14 @@ static int add_group(struct sluice_ctx *ctx, struct sluice_ep **ep, uint64_t fir
 	return 0;
 }
 
+/* An endpoint is a file. */
+static void raise_limit(void)
+{
+	struct rlimit limit = { .rlim_cur = stages + 100, .rlim_max = stages + 100 };
+
+	setrlimit(RLIMIT_NOFILE, &limit);	/* attach says what to do where that is forbidden */
+}
+
 static int many_stages(void)
 {
 	struct sluice_ep **ep = calloc(stages, sizeof(*ep));
@@ -145,6 +154,7 @@ int perf_capacity_main(int argc, char **argv)
 	if (err)
 		return err > 0 ? 0 : PERF_EXIT_USAGE;
 	perf_stages_sweep();
+	raise_limit();
 	for (unsigned int round = 0; !err && round < results.rounds; round++) {
 		err = many_stages();
 		for (uint64_t slots = SLUICE_MIN_SLOTS; !err && slots <= largest; slots *= 4)

@@ -161,7 +161,9 @@ static int sluice_flow_pong(struct peer_run *run, uint64_t n)
 	uint64_t begin = 0;
 
 	for (uint64_t i = 0; i < n;) {
-		int k = sluice_claim_batch(s->in, msgs, FLOW_RUN, SLUICE_FOREVER);
+		uint64_t left = n - i;	/* what comes after it is the next command's */
+		int k = sluice_claim_batch(s->in, msgs, left < FLOW_RUN ? (int)left : FLOW_RUN,
+					   SLUICE_FOREVER);
 
 		if (k < 0)
 			return peer_fail(run, -k, "claim: %s", sluice_error());
@@ -169,7 +171,9 @@ static int sluice_flow_pong(struct peer_run *run, uint64_t n)
 			begin = sluice_ticks();
 		for (int m = 0; m < k; m++, i++)
 			if (msgs[m].len != run->size || !peer_stamped(msgs[m].data, run->size, i))
-				return peer_fail(run, EBADMSG, "message %llu is not what was sent",
+				return peer_fail(run, EBADMSG, "message %llu, attempt %u, came "
+						 "where %llu was due",
+						 (unsigned long long)msgs[m].counter, msgs[m].attempt,
 						 (unsigned long long)i);
 		if (sluice_ack_batch(s->in, msgs, k) != k)
 			return peer_fail(run, ESTALE, "ack: %s", sluice_error());

@@ -78,6 +78,8 @@ static int play(struct peer_run *run, const struct run_settings *set, struct run
 		err = play_warmup(run, set, sh, side);
 	if (err)
 		return err;
+	/* A flow's sender is done before its receiver. */
+	pthread_barrier_wait(&sh->barrier);
 	before = voluntary_switches();
 	err = side == PING ? job->ping(run, set->messages, sh->samples) :
 			     job->pong(run, set->messages);
