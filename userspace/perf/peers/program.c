@@ -21,6 +21,7 @@
 /* The process is the program: program_fail() may be called from anywhere. */
 static const struct program_peer *the_peer;
 static struct program the_program;
+static int reply_fd;
 
 static void say(const char *fmt, va_list ap)
 {
@@ -260,7 +261,7 @@ static void reply(const uint64_t *numbers, uint64_t n)
 	size_t left = n * sizeof(*numbers);
 
 	while (left) {
-		ssize_t done = write(STDOUT_FILENO, from, left);
+		ssize_t done = write(reply_fd, from, left);
 
 		if (done < 0 && errno == EINTR)
 			continue;
@@ -330,6 +331,14 @@ static void obey(struct program *p, const struct program_peer *peer)
 	free(line);
 }
 
+/* Replies keep standard output for themselves: what a library writes there goes where errors go. */
+static void guard_replies(void)
+{
+	reply_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (reply_fd < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		program_fail("standard output and error: %s", strerror(errno));
+}
+
 int program_main(int argc, char **argv, const struct program_peer *peer)
 {
 	struct program *p = &the_program;
@@ -339,6 +348,7 @@ int program_main(int argc, char **argv, const struct program_peer *peer)
 	/* A side that spins for a message would do so for ever if the coordinator were killed. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_IGN);
+	guard_replies();
 	sluice_ticks_to_ns(1);
 	connect_both(p, peer);
 	reply_one(0);
