@@ -41,7 +41,7 @@
  * What a peer cannot do is not in its line of the list that scripts/perf/peers prints, and is never
  * asked of it. A line has five columns with tabs between them:
  *
- *   name   modes (spin,sleep)   works (round,flow,payload)   title, with version and settings   command
+ *   name  modes (spin,sleep)  works (round,flow,payload)  title, version and settings  command
  *
  * A peer that can acknowledge does so if its authors recommend that against losses; its title says
  * which.
@@ -264,7 +264,8 @@ program_inline uint64_t program_pong_flow(struct program *p, const struct progra
 }
 
 program_inline void program_ping_payload(struct program *p, const struct program_way *way,
-					 const struct program_way *lend, uint64_t n, uint64_t *ticks)
+					 const struct program_way *lend, uint64_t n,
+					 uint64_t *ticks)
 {
 	uint64_t begin = sluice_ticks();
 

@@ -19,8 +19,9 @@
 /* A message that is being sent, or that a receive was posted for. */
 struct slot {
 	void *data;
-	void *request;		/* NULL: done */
+	void *request;		/* NULL: none under way */
 	size_t size;		/* received */
+	bool done;		/* received */
 };
 
 /*
@@ -157,6 +158,7 @@ static void received(void *request, ucs_status_t status, const ucp_tag_recv_info
 	if (status != UCS_ERR_CANCELED)
 		check(status, "a receive");
 	s->size = info->length;
+	s->done = true;
 	s->request = NULL;
 	ucp_request_free(request);
 }
@@ -170,9 +172,13 @@ static void post(struct program *p, struct slot *s)
 		.user_data	= s,
 	};
 
+	s->done = false;
 	s->request = ucp_tag_recv_nbx(u.worker, s->data, p->size, TAG, ~0ull, &param);
 	if (UCS_PTR_IS_ERR(s->request))
 		program_fail("ucp_tag_recv_nbx: %s", ucs_status_string(UCS_PTR_STATUS(s->request)));
+	/* What came before anybody waited for it has been received by now, and the request is gone. */
+	if (s->done)
+		s->request = NULL;
 }
 
 static inline void settle(struct program *p, struct slot *s)
@@ -209,7 +215,7 @@ static const void *ucx_receive(struct program *p, size_t *size)
 {
 	struct slot *s = &u.in[u.in_next];
 
-	while (s->request)
+	while (!s->done)
 		step(p);
 	*size = s->size;
 	return s->data;
