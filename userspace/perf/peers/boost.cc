@@ -23,58 +23,68 @@ struct handle {
 	uint64_t size;
 };
 
-static struct {
-	std::string names[2], segment_name;	/* of the queue that each side reads */
+/*
+ * A queue each way, twice: a message of a queue takes as much room as its longest could, and
+ * handles that lie a payload apart would each be a page that was never touched before.
+ */
+struct channel {
 	std::unique_ptr<ipc::message_queue> in, out;
-	std::unique_ptr<ipc::managed_shared_memory> segment;
+	std::string names[2];		/* of the queue that each side reads, ping's first */
+	size_t room;			/* of a message */
 	void *in_buffer, *out_buffer;
+};
+
+static struct {
+	channel messages, handles;
+	std::unique_ptr<ipc::managed_shared_memory> segment;
+	std::string segment_name;
 	void *lent, *borrowed;
 } b;
 
 extern const struct program_peer boost_peer;
 
-static size_t message_max(const struct program *p)
-{
-	return p->size > sizeof(handle) ? p->size : sizeof(handle);
-}
-
 static void remove_names(struct program *p)
 {
-	for (const std::string &name : b.names)
-		ipc::message_queue::remove(name.c_str());
+	for (const channel *c : { &b.messages, &b.handles })
+		for (const std::string &name : c->names)
+			ipc::message_queue::remove(name.c_str());
 	ipc::shared_memory_object::remove(b.segment_name.c_str());
 }
 
-static void open_made()
+static std::unique_ptr<ipc::message_queue> queue(struct program *p, const channel &c, bool of_ping)
 {
-	b.in.reset(new ipc::message_queue(ipc::open_only, b.names[0].c_str()));
-	b.out.reset(new ipc::message_queue(ipc::open_only, b.names[1].c_str()));
-	b.segment.reset(new ipc::managed_shared_memory(ipc::open_only, b.segment_name.c_str()));
+	const char *name = c.names[!of_ping].c_str();
+
+	if (p->ping)
+		return std::make_unique<ipc::message_queue>(ipc::open_only, name);
+	return std::make_unique<ipc::message_queue>(ipc::create_only, name, p->slots, c.room);
 }
 
-static void make(struct program *p)
+static void channel_open(struct program *p, channel &c, const std::string &name, size_t room)
 {
-	b.in.reset(new ipc::message_queue(ipc::create_only, b.names[1].c_str(), p->slots,
-					  message_max(p)));
-	b.out.reset(new ipc::message_queue(ipc::create_only, b.names[0].c_str(), p->slots,
-					   message_max(p)));
-	b.segment.reset(new ipc::managed_shared_memory(ipc::create_only, b.segment_name.c_str(),
-						       blocks * p->size + 65536));
+	c.names[0] = name + "-ping";
+	c.names[1] = name + "-pong";
+	c.room = room;
+	c.in = queue(p, c, p->ping);
+	c.out = queue(p, c, !p->ping);
+	c.in_buffer = program_buffer(room);
+	c.out_buffer = program_buffer(room);
 }
 
 static void boost_open(struct program *p)
 {
 	const std::string base = std::string("sluice-perf-") + p->unique;
 
-	b.names[0] = base + "-ping";
-	b.names[1] = base + "-pong";
+	channel_open(p, b.messages, base, p->size);
+	channel_open(p, b.handles, base + "-handles", sizeof(handle));
 	b.segment_name = base + "-payloads";
-	b.in_buffer = program_buffer(message_max(p));
-	b.out_buffer = program_buffer(message_max(p));
 	if (p->ping)
-		open_made();
+		b.segment = std::make_unique<ipc::managed_shared_memory>(ipc::open_only,
+									 b.segment_name.c_str());
 	else
-		make(p);
+		b.segment = std::make_unique<ipc::managed_shared_memory>(ipc::create_only,
+									 b.segment_name.c_str(),
+									 blocks * p->size + 65536);
 }
 
 static void boost_close(struct program *p)
@@ -83,42 +93,42 @@ static void boost_close(struct program *p)
 		remove_names(p);
 }
 
-static void queue_send(struct program *p, const void *data, size_t size)
+program_inline void queue_send(struct program *p, channel &c, const void *data, size_t size)
 {
 	if (!p->spin)
-		b.out->send(data, size, 0);
+		c.out->send(data, size, 0);
 	else
-		while (!b.out->try_send(data, size, 0))
+		while (!c.out->try_send(data, size, 0))
 			;
 }
 
-static size_t queue_receive(struct program *p, void *data)
+program_inline size_t queue_receive(struct program *p, channel &c)
 {
 	ipc::message_queue::size_type size;
 	unsigned int priority;
 
 	if (!p->spin)
-		b.in->receive(data, message_max(p), size, priority);
+		c.in->receive(c.in_buffer, c.room, size, priority);
 	else
-		while (!b.in->try_receive(data, message_max(p), size, priority))
+		while (!c.in->try_receive(c.in_buffer, c.room, size, priority))
 			;
 	return size;
 }
 
 static void *boost_begin(struct program *p, size_t size)
 {
-	return b.out_buffer;
+	return b.messages.out_buffer;
 }
 
 static void boost_send(struct program *p, size_t size)
 {
-	queue_send(p, b.out_buffer, size);
+	queue_send(p, b.messages, b.messages.out_buffer, size);
 }
 
 static const void *boost_receive(struct program *p, size_t *size)
 {
-	*size = queue_receive(p, b.in_buffer);
-	return b.in_buffer;
+	*size = queue_receive(p, b.messages);
+	return b.messages.in_buffer;
 }
 
 static void boost_release(struct program *p)
@@ -136,16 +146,16 @@ static void boost_send_lent(struct program *p, size_t size)
 {
 	const handle h = { b.segment->get_handle_from_address(b.lent), size };
 
-	queue_send(p, &h, sizeof(h));
+	queue_send(p, b.handles, &h, sizeof(h));
 }
 
 static const void *boost_borrow(struct program *p, size_t *size)
 {
 	handle h = {};
 
-	if (queue_receive(p, b.in_buffer) != sizeof(h))
+	if (queue_receive(p, b.handles) != sizeof(h))
 		program_fail("what came is no handle");
-	memcpy(&h, b.in_buffer, sizeof(h));
+	memcpy(&h, b.handles.in_buffer, sizeof(h));
 	*size = h.size;
 	b.borrowed = b.segment->get_address_from_handle(h.where);
 	return b.borrowed;
@@ -154,6 +164,22 @@ static const void *boost_borrow(struct program *p, size_t *size)
 static void boost_give_back(struct program *p)
 {
 	b.segment->deallocate(b.borrowed);
+}
+
+static void *answer_begin(struct program *p, size_t size)
+{
+	return b.handles.out_buffer;
+}
+
+static void answer_send(struct program *p, size_t size)
+{
+	queue_send(p, b.handles, b.handles.out_buffer, size);
+}
+
+static const void *answer_receive(struct program *p, size_t *size)
+{
+	*size = queue_receive(p, b.handles);
+	return b.handles.in_buffer;
 }
 
 static const struct program_way way = {
@@ -170,7 +196,14 @@ static const struct program_way lend = {
 	.release = boost_give_back,
 };
 
-PROGRAM_WORKS(boost_peer, way, lend)
+static const struct program_way answers = {
+	.begin = answer_begin,
+	.send = answer_send,
+	.receive = answer_receive,
+	.release = boost_release,
+};
+
+PROGRAM_WORKS(boost_peer, way, lend, answers)
 
 const struct program_peer boost_peer = {
 	.name = "boost",

@@ -104,7 +104,7 @@ static const struct program_way way = {
 	.release	= eventfd_release,
 };
 
-PROGRAM_WORKS(eventfd_peer, way, way)
+PROGRAM_WORKS(eventfd_peer, way, way, way)
 
 static const struct program_peer eventfd_peer = {
 	.name		= "eventfd",

@@ -58,7 +58,7 @@ static const struct program_way way = {
 	.release	= futex_release,
 };
 
-PROGRAM_WORKS(futex, way, way)
+PROGRAM_WORKS(futex, way, way, way)
 
 static const struct program_peer futex = {
 	.name		= "futex",

@@ -111,7 +111,7 @@ static const struct program_way way = {
 	.release	= mq_release,
 };
 
-PROGRAM_WORKS(mq, way, way)
+PROGRAM_WORKS(mq, way, way, way)
 
 static const struct program_peer mq = {
 	.name		= "mq",

@@ -102,7 +102,7 @@ static const struct program_way way = {
 	.release	= nng_release,
 };
 
-PROGRAM_WORKS(nng, way, way)
+PROGRAM_WORKS(nng, way, way, way)
 
 static const struct program_peer nng = {
 	.name		= "nng",

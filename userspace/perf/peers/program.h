@@ -263,8 +263,8 @@ program_inline uint64_t program_pong_flow(struct program *p, const struct progra
 	return sluice_ticks() - begin;
 }
 
-program_inline void program_ping_payload(struct program *p, const struct program_way *way,
-					 const struct program_way *lend, uint64_t n,
+program_inline void program_ping_payload(struct program *p, const struct program_way *lend,
+					 const struct program_way *answers, uint64_t n,
 					 uint64_t *ticks)
 {
 	uint64_t begin = sluice_ticks();
@@ -276,9 +276,9 @@ program_inline void program_ping_payload(struct program *p, const struct program
 
 		program_fill(lend->begin(p, p->size), p->size, i + 1);
 		lend->send(p, p->size);
-		answer = way->receive(p, &size);
+		answer = answers->receive(p, &size);
 		memcpy(&number, answer, sizeof(number));
-		way->release(p);
+		answers->release(p);
 		if (size != sizeof(number) || number != i)
 			program_fail("payload %llu was answered with %llu in %zu bytes",
 				     (unsigned long long)i, (unsigned long long)number, size);
@@ -288,8 +288,8 @@ program_inline void program_ping_payload(struct program *p, const struct program
 	}
 }
 
-program_inline void program_pong_payload(struct program *p, const struct program_way *way,
-					 const struct program_way *lend, uint64_t n)
+program_inline void program_pong_payload(struct program *p, const struct program_way *lend,
+					 const struct program_way *answers, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++) {
 		size_t size;
@@ -297,17 +297,19 @@ program_inline void program_pong_payload(struct program *p, const struct program
 
 		program_check_sum(message, size, p, i);
 		lend->release(p);
-		memcpy(way->begin(p, sizeof(i)), &i, sizeof(i));
-		way->send(p, sizeof(i));
+		memcpy(answers->begin(p, sizeof(i)), &i, sizeof(i));
+		answers->send(p, sizeof(i));
 	}
 }
 
 /*
  * PROGRAM_WORKS() - the commands of a peer, as functions of its file
  * @peer:	the struct program_peer, declared before
- * @way:	for messages; @lend: for payloads
+ * @way:	for messages
+ * @lend:	for payloads
+ * @answers:	for what is said to them
  */
-#define PROGRAM_WORKS(peer, way, lend)								\
+#define PROGRAM_WORKS(peer, way, lend, answers)							\
 static void peer##_round(struct program *p, uint64_t n, uint64_t *ticks)			\
 {												\
 	if (p->ping)										\
@@ -323,9 +325,9 @@ static inline uint64_t peer##_flow(struct program *p, uint64_t n)				\
 static void peer##_payload(struct program *p, uint64_t n, uint64_t *ticks)			\
 {												\
 	if (p->ping)										\
-		program_ping_payload(p, &(way), &(lend), n, ticks);				\
+		program_ping_payload(p, &(lend), &(answers), n, ticks);				\
 	else											\
-		program_pong_payload(p, &(way), &(lend), n);					\
+		program_pong_payload(p, &(lend), &(answers), n);					\
 }
 
 #ifdef __cplusplus

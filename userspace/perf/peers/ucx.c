@@ -240,7 +240,7 @@ static const struct program_way way = {
 	.release	= ucx_release,
 };
 
-PROGRAM_WORKS(ucx, way, way)
+PROGRAM_WORKS(ucx, way, way, way)
 
 static const struct program_peer ucx = {
 	.name		= "ucx",

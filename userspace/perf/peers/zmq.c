@@ -140,7 +140,7 @@ static const struct program_way lend = {
 	.release	= zmq_release,
 };
 
-PROGRAM_WORKS(zmq, way, lend)
+PROGRAM_WORKS(zmq, way, lend, way)
 
 static const struct program_peer zmq = {
 	.name		= "zmq",
