@@ -44,3 +44,10 @@ suite_forward() {
 suite_install() {
 	tap install tests/e2e/install_test.sh
 }
+
+# What sluice is measured beside: not what is tested, but figures rest on it.
+suite_peers() {
+	local list
+	list=$(scripts/perf/peers) || true
+	tap peers python3 tests/e2e/peers_test.py "$list"
+}
