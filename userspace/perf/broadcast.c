@@ -11,7 +11,7 @@
 
 #define RUN		64	/* messages that are claimed and acknowledged together, at most */
 #define TIMEOUT_S	60
-#define SLOTS		1024
+#define SLOTS		8192
 
 static uint64_t messages = 200000, most = 8;
 

@@ -14,11 +14,11 @@
 #define IDLE_NS		5000000	/* a consumer that got nothing for so long looks whether all is done */
 #define TIMEOUT_S	60
 
-static uint64_t round_ns = 300000000, slots = 1024, most = 8;
+static uint64_t round_ns = 300000000, slots = 8192, most = 8;
 
 static const struct figures_option options[] = {
 	{ "time", "T", &round_ns, 0, 60000000000ull, true, "of a round, default 300ms" },
-	{ "slots", "N", &slots, SLUICE_MIN_SLOTS, SLUICE_MAX_SLOTS, false, "default 1024" },
+	{ "slots", "N", &slots, SLUICE_MIN_SLOTS, SLUICE_MAX_SLOTS, false, "default 8192" },
 	{ "most", "N", &most, 1, TEAM_MAX / 2, false, "pairs of processes at most, default 8" },
 	{ NULL, NULL, NULL, 0, 0, false, NULL },
 };
