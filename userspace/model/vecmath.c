@@ -17,6 +17,9 @@
 #define MULTIVERSION
 #endif
 
+#define READ_LANES	16	/* words of a cache line */
+#define READ_AHEAD	2048	/* words; the processor's own prefetch stops at every page */
+
 #define EXP_MIN	-87.3365f	/* below, the result would be subnormal: 0 instead */
 #define EXP_MAX	88.3763f	/* 2^127.5 */
 
@@ -116,10 +119,17 @@ void vec_rope(float *x, size_t n_heads, size_t head_dim, size_t rope_dim, const 
 MULTIVERSION
 uint32_t vec_read(const uint32_t *x, size_t n)
 {
-	uint32_t sum = 0;
+	uint32_t lane[READ_LANES] = { 0 }, sum = 0;
+	size_t i = 0;
 
-#pragma omp simd reduction(^ : sum)
-	for (size_t i = 0; i < n; i++)
+	for (; i + READ_LANES <= n; i += READ_LANES) {
+		__builtin_prefetch(x + i + READ_AHEAD);
+		for (size_t l = 0; l < READ_LANES; l++)
+			lane[l] ^= x[i + l];
+	}
+	for (size_t l = 0; l < READ_LANES; l++)
+		sum ^= lane[l];
+	for (; i < n; i++)
 		sum ^= x[i];
 	return sum;
 }
