@@ -3,21 +3,36 @@
  * llama_matrix.c - products with the model's matrices: packed weights for few vectors, f32 for many
  */
 #include "blas.h"
+#include "dequant.h"
 #include "llama_pvt.h"
+
+void llama_matrix_f32(struct llama_matrix *w, const float *data, size_t rows, size_t cols)
+{
+	*w = (struct llama_matrix){ .f32 = data, .rows = rows, .cols = cols };
+	if (qmatmul_takes(GGML_F32, cols)) {
+		w->part[0] = (struct qmatmul_weights){ data, rows, cols, GGML_F32 };
+		w->n_parts = 1;
+	}
+}
 
 void llama_matrix_init(struct llama_matrix *w, const struct weights *weights,
 		       const struct weights_entry *e)
 {
-	*w = (struct llama_matrix){
-		.f32 = weights_data(weights, e), .rows = e->rows, .cols = e->cols,
-	};
+	bool packed = false;
+
+	/* What is f32 in the model as well is read where the large products read it. */
+	llama_matrix_f32(w, weights_data(weights, e), e->rows, e->cols);
+	for (unsigned int i = 0; i < e->n_parts; i++) {
+		if (!qmatmul_takes(e->part[i]->type, e->cols))
+			return;
+		packed |= e->part[i]->type != GGML_F32;
+	}
+	if (!packed)
+		return;
+	w->n_parts = 0;
 	for (unsigned int i = 0; i < e->n_parts; i++) {
 		const struct gguf_tensor *t = e->part[i];
 
-		if (!qmatmul_takes(t->type, e->cols)) {
-			w->n_parts = 0;
-			return;
-		}
 		w->part[w->n_parts++] = (struct qmatmul_weights){
 			.data = t->data, .rows = t->n_elements / e->cols, .cols = e->cols,
 			.type = t->type,
@@ -34,7 +49,7 @@ void llama_multiply(const struct llama_matrix *w, const float *x, size_t ldx, si
 		    float *y, size_t ldy)
 {
 	if (!llama_matrix_packed(w, n)) {
-		matmul_wt(w->f32, w->rows, w->cols, x, ldx, n, 1, add ? 1 : 0, y, ldy);
+		matmul_wt(w->f32, w->rows, w->cols, x, ldx, n, add, y, ldy);
 		return;
 	}
 	for (unsigned int i = 0; i < w->n_parts; i++) {

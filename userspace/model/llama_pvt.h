@@ -13,12 +13,12 @@
 #define LLAMA_MAX_VOCAB		(1u << 24)
 #define LLAMA_MAX_CTX		(1u << 24)
 
-/* A matrix as f32 in the cache file and, if there is a kernel for its format, packed in the model. */
+/* A matrix as f32 and, if there is a kernel for its format, as it is packed in the model. */
 struct llama_matrix {
 	const float *f32;		/* [rows][cols] */
 	size_t rows;
 	size_t cols;
-	unsigned int n_parts;		/* 0: f32 only */
+	unsigned int n_parts;		/* 0: products on OpenBLAS only */
 	struct qmatmul_weights part[WEIGHTS_MAX_PARTS];	/* stacked by rows */
 };
 
@@ -92,11 +92,14 @@ int llama_read_config(const struct gguf *g, struct llama *m, struct model_error 
 int llama_make_plan(const struct gguf *g, const struct llama *m, struct weights_plan *plan,
 		    struct model_error *err);
 
+/* Describe a matrix that is f32 anyway. */
+void llama_matrix_f32(struct llama_matrix *w, const float *data, size_t rows, size_t cols);
+
 /* Describe the matrix of an entry of the plan. */
 void llama_matrix_init(struct llama_matrix *w, const struct weights *weights,
 		       const struct weights_entry *e);
 
-/* Does a product with @n vectors read the packed parts? */
+/* Does a product with @n vectors read the parts, not f32 on OpenBLAS? */
 bool llama_matrix_packed(const struct llama_matrix *w, size_t n);
 
 /* y = x W^T, or y += x W^T; @x is [n][ldx], @y [n][ldy]. */

@@ -14,6 +14,8 @@
 /* A run of a row is unpacked once and multiplied with every vector. */
 static void portable(const struct qmatmul_job *j, const struct dequant_format *f)
 {
+	const size_t per_run = QMATMUL_BLOCK / f->block_elems;
+
 	for (size_t row = 0; row < j->rows; row++) {
 		float sum[QMATMUL_MAX][LANES] = { { 0 } };
 
@@ -21,7 +23,8 @@ static void portable(const struct qmatmul_job *j, const struct dequant_format *f
 			size_t n = j->n_blocks - b < RUN_BLOCKS ? j->n_blocks - b : RUN_BLOCKS;
 			float w[RUN_BLOCKS * QMATMUL_BLOCK];
 
-			f->to_f32(j->w + row * j->row_bytes + b * f->block_bytes, w, n);
+			f->to_f32(j->w + row * j->row_bytes + b * per_run * f->block_bytes, w,
+				  n * per_run);
 			for (size_t k = 0; k < j->m; k++) {
 				const float *x = j->x + k * j->ldx + b * QMATMUL_BLOCK;
 
@@ -45,6 +48,8 @@ static void name(const struct qmatmul_job *j)			\
 	portable(j, dequant_format(type));			\
 }
 
+PORTABLE(portable_f32, GGML_F32)
+PORTABLE(portable_f16, GGML_F16)
 PORTABLE(portable_q4_0, GGML_Q4_0)
 PORTABLE(portable_q4_1, GGML_Q4_1)
 PORTABLE(portable_q8_0, GGML_Q8_0)
@@ -52,6 +57,8 @@ PORTABLE(portable_q8_0, GGML_Q8_0)
 static qmatmul_fn qmatmul_portable(uint32_t type)
 {
 	switch (type) {
+	case GGML_F32: return portable_f32;
+	case GGML_F16: return portable_f16;
 	case GGML_Q4_0: return portable_q4_0;
 	case GGML_Q4_1: return portable_q4_1;
 	case GGML_Q8_0: return portable_q8_0;
@@ -152,7 +159,9 @@ bool qmatmul_takes(uint32_t type, size_t cols)
 
 static size_t row_bytes(const struct qmatmul_weights *w)
 {
-	return w->cols / QMATMUL_BLOCK * dequant_format(w->type)->block_bytes;
+	const struct dequant_format *f = dequant_format(w->type);
+
+	return w->cols / f->block_elems * f->block_bytes;
 }
 
 size_t qmatmul_bytes(const struct qmatmul_weights *w)

@@ -3,7 +3,7 @@
  * qmatmul.h - products of a few vectors with weights as they are packed in the file
  *
  * OpenBLAS multiplies f32 only. For a few vectors such a product takes as long as reading its
- * weights, and packed ones are four to seven times smaller: so they are unpacked in registers,
+ * weights, and packed ones are four to six times smaller: so they are unpacked in registers,
  * between memory and multiplication. Unpacked values, inputs and sums are f32: a result differs
  * from that of the f32 weights only by the order of additions. That order is the same for every
  * number of vectors, so a vector's result does not depend on the others.
@@ -21,7 +21,7 @@
 #define QMATMUL_MAX	16u
 
 struct qmatmul_weights {
-	const void *data;	/* [rows][cols] in blocks of the format, of any alignment */
+	const void *data;	/* [rows][cols] in the blocks of the format */
 	size_t rows;
 	size_t cols;
 	uint32_t type;		/* enum ggml_type */

@@ -17,6 +17,7 @@
 
 /* A block before its last step: numbers as bytes, and what makes values of them. */
 struct numbers {
+	const uint8_t *floats;	/* F32 and F16 have none of what follows */
 	__m128i lo, hi;		/* 16 each */
 	__m256 scale, min;	/* value = number * scale + min; no min for Q8_0 */
 };
@@ -37,9 +38,12 @@ INLINE __m128i load16(const uint8_t *bytes)
 INLINE struct numbers block_numbers(const uint8_t *block, uint32_t type)
 {
 	const __m128i low = _mm_set1_epi8(15);
-	struct numbers n = { .scale = half(block), .min = _mm256_setzero_ps() };
+	struct numbers n = { .floats = block };
 	__m128i q;
 
+	if (type == GGML_F32 || type == GGML_F16)
+		return n;
+	n.scale = half(block);
 	if (type == GGML_Q8_0) {
 		n.lo = load16(block + 2);
 		n.hi = load16(block + 18);
@@ -60,9 +64,14 @@ INLINE struct numbers block_numbers(const uint8_t *block, uint32_t type)
 /* Values @at to @at + 7 of a block. */
 INLINE __m256 eight_values(const struct numbers *n, size_t at, uint32_t type)
 {
-	__m128i bytes = at < 16 ? n->lo : n->hi;
+	__m128i bytes;
 	__m256 q;
 
+	if (type == GGML_F32)
+		return _mm256_loadu_ps((const float *)(const void *)n->floats + at);
+	if (type == GGML_F16)
+		return _mm256_cvtph_ps(load16(n->floats + at * 2));
+	bytes = at < 16 ? n->lo : n->hi;
 	if (at % 16)
 		bytes = _mm_unpackhi_epi64(bytes, bytes);
 	q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
@@ -144,6 +153,16 @@ INLINE void product(const struct qmatmul_job *j, uint32_t type, size_t block_byt
 	}
 }
 
+static VECTOR void f32(const struct qmatmul_job *j)
+{
+	product(j, GGML_F32, 128);
+}
+
+static VECTOR void f16(const struct qmatmul_job *j)
+{
+	product(j, GGML_F16, 64);
+}
+
 static VECTOR void q4_0(const struct qmatmul_job *j)
 {
 	product(j, GGML_Q4_0, 18);
@@ -162,6 +181,8 @@ static VECTOR void q8_0(const struct qmatmul_job *j)
 qmatmul_fn qmatmul_avx2(uint32_t type)
 {
 	switch (type) {
+	case GGML_F32: return f32;
+	case GGML_F16: return f16;
 	case GGML_Q4_0: return q4_0;
 	case GGML_Q4_1: return q4_1;
 	case GGML_Q8_0: return q8_0;

@@ -80,17 +80,59 @@ INLINE struct values q8_0_values(const uint8_t *block)
 	};
 }
 
+INLINE struct values f32_values(const uint8_t *block)
+{
+	return (struct values){
+		.lo = _mm512_loadu_ps(block), .hi = _mm512_loadu_ps(block + 64),
+	};
+}
+
+INLINE struct values f16_values(const uint8_t *block)
+{
+	return (struct values){
+		.lo = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)block)),
+		.hi = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(block + 32))),
+	};
+}
+
 INLINE struct values block_values(const uint8_t *block, uint32_t type)
 {
 	switch (type) {
+	case GGML_F32: return f32_values(block);
+	case GGML_F16: return f16_values(block);
 	case GGML_Q4_0: return q4_0_values(block);
 	case GGML_Q4_1: return q4_1_values(block);
 	default: return q8_0_values(block);
 	}
 }
 
+/* The sums of four vectors' lanes. */
+INLINE __m128 sums_of(const __m512 v[TILE_ROWS])
+{
+	__m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+	__m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+	__m512 all = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+	__m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm256_castpd_ps(
+				    _mm512_extractf64x4_pd(_mm512_castps_pd(all), 1)));
+
+	return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+INLINE void store(const struct qmatmul_job *j, size_t row, size_t k, size_t rows, __m128 sum)
+{
+	float *y = j->y + k * j->ldy + row;
+
+	if (rows == 1) {
+		*y = _mm_cvtss_f32(sum) + (j->add ? *y : 0);
+		return;
+	}
+	if (j->add)
+		sum = _mm_add_ps(sum, _mm_loadu_ps(y));
+	_mm_storeu_ps(y, sum);
+}
+
 /*
- * @rows rows from @row on by @m vectors from @k on, all unrolled. A sum is made in the same order
+ * One or four rows from @row on by @m vectors from @k on, all unrolled. A sum is made in the same order
  * whatever @rows and @m are.
  */
 INLINE void tile(const struct qmatmul_job *j, size_t row, size_t k, size_t rows, size_t m,
@@ -98,13 +140,13 @@ INLINE void tile(const struct qmatmul_job *j, size_t row, size_t k, size_t rows,
 {
 	const uint8_t *w = j->w + row * j->row_bytes;
 	const float *x = j->x + k * j->ldx;
-	__m512 sum[TILE_ROWS][TILE_VECTORS];
+	__m512 sum[TILE_VECTORS][TILE_ROWS];
 
 #pragma GCC unroll 4
-	for (size_t r = 0; r < rows; r++) {
+	for (size_t i = 0; i < m; i++) {
 #pragma GCC unroll 4
-		for (size_t i = 0; i < m; i++)
-			sum[r][i] = _mm512_setzero_ps();
+		for (size_t r = 0; r < TILE_ROWS; r++)
+			sum[i][r] = _mm512_setzero_ps();
 	}
 	for (size_t b = 0; b < j->n_blocks; b++, w += block_bytes, x += QMATMUL_BLOCK) {
 		struct values v[TILE_ROWS];
@@ -121,17 +163,14 @@ INLINE void tile(const struct qmatmul_job *j, size_t row, size_t k, size_t rows,
 
 #pragma GCC unroll 4
 			for (size_t r = 0; r < rows; r++) {
-				sum[r][i] = _mm512_fmadd_ps(v[r].lo, lo, sum[r][i]);
-				sum[r][i] = _mm512_fmadd_ps(v[r].hi, hi, sum[r][i]);
+				sum[i][r] = _mm512_fmadd_ps(v[r].lo, lo, sum[i][r]);
+				sum[i][r] = _mm512_fmadd_ps(v[r].hi, hi, sum[i][r]);
 			}
 		}
 	}
 #pragma GCC unroll 4
-	for (size_t i = 0; i < m; i++) {
-#pragma GCC unroll 4
-		for (size_t r = 0; r < rows; r++)
-			qmatmul_store(j, row + r, k + i, _mm512_reduce_add_ps(sum[r][i]));
-	}
+	for (size_t i = 0; i < m; i++)
+		store(j, row, k + i, rows, sums_of(sum[i]));
 }
 
 INLINE void product(const struct qmatmul_job *j, uint32_t type, size_t block_bytes)
@@ -153,6 +192,16 @@ INLINE void product(const struct qmatmul_job *j, uint32_t type, size_t block_byt
 	}
 }
 
+static VECTOR void f32(const struct qmatmul_job *j)
+{
+	product(j, GGML_F32, 128);
+}
+
+static VECTOR void f16(const struct qmatmul_job *j)
+{
+	product(j, GGML_F16, 64);
+}
+
 static VECTOR void q4_0(const struct qmatmul_job *j)
 {
 	product(j, GGML_Q4_0, 18);
@@ -171,6 +220,8 @@ static VECTOR void q8_0(const struct qmatmul_job *j)
 qmatmul_fn qmatmul_avx512(uint32_t type)
 {
 	switch (type) {
+	case GGML_F32: return f32;
+	case GGML_F16: return f16;
 	case GGML_Q4_0: return q4_0;
 	case GGML_Q4_1: return q4_1;
 	case GGML_Q8_0: return q8_0;

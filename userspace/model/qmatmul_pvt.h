@@ -6,7 +6,7 @@
 #include "dequant.h"
 #include "qmatmul.h"
 
-#define QMATMUL_BLOCK	32	/* values in a block of every format that has a kernel */
+#define QMATMUL_BLOCK	32	/* values that a kernel takes at a time: a block, or 32 floats */
 
 /*
  * How far ahead weights are fetched. Without it, reading them is half as fast: the processor's own
@@ -19,7 +19,7 @@ struct qmatmul_job {
 	const uint8_t *w;
 	size_t rows;
 	size_t row_bytes;
-	size_t n_blocks;	/* in a row */
+	size_t n_blocks;	/* of QMATMUL_BLOCK values in a row */
 	const float *x;
 	size_t ldx;
 	size_t m;

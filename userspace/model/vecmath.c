@@ -75,22 +75,50 @@ void vec_rmsnorm(const float *x, const float *gain, float *y, size_t n, float ep
 }
 
 MULTIVERSION
-void vec_softmax(float *x, size_t n)
+void vec_softmax(float *x, size_t n, float scale)
 {
-	float max = x[0], sum = 0, scale;
+	float max = x[0], sum = 0, share;
 
 #pragma omp simd reduction(max : max)
 	for (size_t i = 0; i < n; i++)
 		max = x[i] > max ? x[i] : max;
 #pragma omp simd reduction(+ : sum)
 	for (size_t i = 0; i < n; i++) {
-		x[i] = exp_one(x[i] - max);
+		x[i] = exp_one((x[i] - max) * scale);
 		sum += x[i];
 	}
-	scale = 1.0f / sum;
+	share = 1.0f / sum;
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		x[i] *= scale;
+		x[i] *= share;
+}
+
+/* Four rows of V at a time: their sum is written a quarter as often. */
+MULTIVERSION
+void vec_weighted_sums(const float *v, size_t n, size_t cols, const float *p, size_t m, float *y)
+{
+	memset(y, 0, m * cols * sizeof(*y));
+	for (size_t t = 0; t < n; t += 4, v += 4 * cols) {
+		size_t rows = n - t < 4 ? n - t : 4;
+
+		for (size_t k = 0; k < m; k++) {
+			const float *w = p + k * n + t;
+			float *sum = y + k * cols;
+
+			if (rows < 4) {
+				for (size_t r = 0; r < rows; r++) {
+#pragma omp simd
+					for (size_t i = 0; i < cols; i++)
+						sum[i] += w[r] * v[r * cols + i];
+				}
+				continue;
+			}
+#pragma omp simd
+			for (size_t i = 0; i < cols; i++)
+				sum[i] += w[0] * v[i] + w[1] * v[cols + i] +
+					  w[2] * v[2 * cols + i] + w[3] * v[3 * cols + i];
+		}
+	}
 }
 
 MULTIVERSION
