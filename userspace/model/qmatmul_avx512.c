@@ -123,11 +123,11 @@ INLINE void store(const struct qmatmul_job *j, size_t row, size_t k, size_t rows
 	float *y = j->y + k * j->ldy + row;
 
 	if (rows == 1) {
-		*y = _mm_cvtss_f32(sum) + (j->add ? *y : 0);
+		qmatmul_store(j, row, k, _mm_cvtss_f32(sum));
 		return;
 	}
 	if (j->add)
-		sum = _mm_add_ps(sum, _mm_loadu_ps(y));
+		sum = _mm_add_ps(_mm_loadu_ps(y), sum);
 	_mm_storeu_ps(y, sum);
 }
 
