@@ -74,7 +74,7 @@ def time_decode(model, prompt, n):
 def many_streams_context(model, n_streams, longest):
     """A context of its own for several sequences, each with a cache of its own."""
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx = n_streams * longest
+    params.n_ctx = n_streams * ((longest + 255) // 256 * 256)
     params.n_batch = params.n_ubatch = 512
     params.n_seq_max = n_streams
     params.n_threads = params.n_threads_batch = 1
@@ -101,7 +101,7 @@ def set_batch(batch, tokens, position, n_streams):
 def time_streams(model, prompt, n, n_streams):
     """Seconds of each step that decodes one token of every stream greedily."""
     ids = model.tokenize(prompt.encode(), add_bos=False)
-    context = many_streams_context(model, n_streams, max(64, len(ids) + n))
+    context = many_streams_context(model, n_streams, len(ids) + n + 1)
     batch = llama_cpp.llama_batch_init(n_streams * len(ids), 0, 1)
     tokens, position, steps = [ids] * n_streams, 0, []
     for _ in range(n + 1):
