@@ -15,15 +15,17 @@ unset key
 
 do for [terminal in "svg png"] {
 	if (terminal eq "svg") {
-		set terminal svg size 900,420 font "sans-serif,13" background "white"
+		set terminal svg size 1200,420 font "sans-serif,13" background "white"
 	} else {
-		set terminal pngcairo size 1350,630 fontscale 1.4 background "white"
+		set terminal pngcairo size 1800,630 fontscale 1.4 background "white"
 	}
 	set output name . "." . terminal
-	set multiplot layout 1,2
+	set multiplot layout 1,3
 	set title "Decoding, one stream"
 	plot data using 2:3:4:xtic(1) every ::1 linecolor 1
+	set title "Decoding, several streams at once"
+	plot data using 5:6:7:xtic(1) every ::1 linecolor 3
 	set title "Prefill"
-	plot data using 5:6:7:xtic(1) every ::1 linecolor 2
+	plot data using 8:9:10:xtic(1) every ::1 linecolor 2
 	unset multiplot
 }

@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "dequant.h"
 #include "gguf.h"
 
 #define FX_LAYERS	2u
@@ -56,6 +57,7 @@ struct fx_options {
 	const char *twice_key;		/* write this u32 key twice */
 	const char *extra_tensor;	/* add one of this name */
 	uint32_t seed;
+	uint32_t packed;		/* matrices in this format, GGML_Q4_1 or GGML_Q8_0; 0: F32 */
 };
 
 static inline uint32_t fx_random(uint32_t *state)
@@ -211,6 +213,23 @@ struct fx_tensors {
 	const struct fx_options *opt;
 };
 
+/* Random blocks; scales are such that values are those of the F32 tensors, more or less. */
+static inline void fx_blocks(struct fx_tensors *t, uint64_t n)
+{
+	const uint16_t scale = t->opt->packed == GGML_Q8_0 ? 0x1c00 : 0x2c00, min = 0xb800;
+	const struct dequant_format *f = dequant_format(t->opt->packed);
+	uint8_t block[64];
+
+	for (uint64_t i = 0; i < n / f->block_elems; i++) {
+		for (uint32_t k = 0; k < f->block_bytes; k++)
+			block[k] = (uint8_t)fx_random(&t->random);
+		memcpy(block, &scale, 2);
+		if (t->opt->packed == GGML_Q4_1)
+			memcpy(block + 2, &min, 2);
+		fx_put(&t->data, block, f->block_bytes);
+	}
+}
+
 static inline void fx_tensor(struct fx_tensors *t, const char *name, uint64_t cols, uint64_t rows,
 			     float centre, float spread)
 {
@@ -223,9 +242,11 @@ static inline void fx_tensor(struct fx_tensors *t, const char *name, uint64_t co
 	fx_u64(&t->info, cols);
 	if (rows > 1)
 		fx_u64(&t->info, rows);
-	fx_u32(&t->info, 0);	/* F32 */
+	fx_u32(&t->info, rows > 1 ? t->opt->packed : GGML_F32);
 	fx_u64(&t->info, t->data.len);
-	for (uint64_t i = 0; i < cols * rows; i++) {
+	if (rows > 1 && t->opt->packed)
+		fx_blocks(t, cols * rows);
+	for (uint64_t i = 0; i < cols * rows && !(rows > 1 && t->opt->packed); i++) {
 		float v = centre + spread * ((float)fx_random(&t->random) / (1 << 23) - 1);
 
 		fx_put(&t->data, &v, sizeof(v));

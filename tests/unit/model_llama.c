@@ -277,6 +277,54 @@ static void logits_are_the_tied_product(void **state)
 	assert_int_equal(llama_logits(model, ws, embedded, 0, logits), -EINVAL);
 }
 
+/* What one step and its logits are, with or without kernels for packed weights. */
+static void step_of_packed(const char *path, const char *kernel, float *logits, uint64_t *bytes)
+{
+	struct llama_options opt = { .max_vectors = 1 };
+	struct llama *whole = model;
+	struct model_error err;
+	float last[FX_EMBD];
+	struct llama_kv kv, *kvp = &kv;
+	uint32_t pos = N_IDS - 1;
+
+	setenv("SLUICE_QMATMUL", kernel, 1);
+	if (llama_open(path, LLAMA_ROLE_ALL, &opt, &model, &err))
+		fail_msg("%s", err.text);
+	kv = new_kv(N_IDS);
+	assert_int_equal(llama_prefill(model, ws, &kv, 0, embedded, pos, last), 0);
+	memcpy(last, embedded + pos * FX_EMBD, sizeof(last));
+	assert_int_equal(llama_decode(model, ws, &kvp, &pos, 1, last), 0);
+	assert_int_equal(llama_logits(model, ws, last, 1, logits), 0);
+	*bytes = llama_weight_bytes(model, 1);
+	free(kv.data);
+	llama_close(model);
+	model = whole;
+	unsetenv("SLUICE_QMATMUL");
+}
+
+static void packed_weights_give_the_same(void **state)
+{
+	static const uint32_t types[] = { GGML_Q4_1, GGML_Q8_0 };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct fx_options packed = { .packed = types[i] };
+		struct fx_buf file = fx_model(&packed);
+		float want[FX_VOCAB], got[FX_VOCAB];
+		uint64_t f32_bytes, bytes;
+		const char *path = fx_path("packed.gguf");
+
+		fx_write(path, file.data, file.len);
+		free(file.data);
+		step_of_packed(path, "off", want, &f32_bytes);
+		step_of_packed(path, "portable", got, &bytes);
+		assert_same(got, want, FX_VOCAB);
+		assert_in_range(bytes, f32_bytes / 8, f32_bytes / 3);
+		step_of_packed(path, "auto", got, &bytes);
+		assert_same(got, want, FX_VOCAB);
+	}
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
 	struct llama_kv kv = new_kv(8), *kvp = &kv;
@@ -322,6 +370,7 @@ int main(void)
 		cmocka_unit_test(parts_are_all_layers),
 		cmocka_unit_test(kv_prefixes_can_be_copied),
 		cmocka_unit_test(logits_are_the_tied_product),
+		cmocka_unit_test(packed_weights_give_the_same),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 	};
 

@@ -64,7 +64,8 @@ static int load(struct bench *b)
 	b->r->load_s = now_s() - start;
 	b->config = llama_config(b->m);
 	b->r->blas = blas_name();
-	b->r->weight_bytes = llama_weight_bytes(b->m);
+	b->r->weight_bytes = llama_weight_bytes(b->m, b->p->n_streams);
+	b->r->qmatmul = qmatmul_name();
 	return 0;
 }
 
@@ -234,27 +235,39 @@ static int measure_decode(struct bench *b)
 	return 0;
 }
 
-/* Read what a step reads, and do nothing with it: no step can be faster. */
+static uint32_t read_matrix(const struct llama_matrix *w, uint32_t n)
+{
+	uint32_t sum = 0;
+
+	if (!llama_matrix_packed(w, n))
+		return vec_read((const uint32_t *)w->f32, w->rows * w->cols);
+	for (unsigned int i = 0; i < w->n_parts; i++)
+		sum ^= vec_read(w->part[i].data, qmatmul_bytes(&w->part[i]) / sizeof(uint32_t));
+	return sum;
+}
+
+/* Read what a step reads, but for the norms, and do nothing with it: no step can be faster. */
 static void measure_bandwidth(struct bench *b)
 {
-	const uint32_t *first = (const uint32_t *)b->m->layer[0].attn_norm;
-	const uint32_t *norm = (const uint32_t *)b->m->output_norm;
-	size_t n_layers = norm + b->config->n_embd - first;
-	size_t n_output = (size_t)b->config->n_vocab * b->config->n_embd;
-	uint32_t repeat = b->p->repeat > 3 ? b->p->repeat : 3;
+	uint32_t repeat = b->p->repeat > 3 ? b->p->repeat : 3, n = b->p->n_streams;
 	double best = 0;
 	volatile uint32_t sink;
 
 	for (uint32_t i = 0; i < repeat; i++) {
 		double start = now_s(), s;
 
-		sink = vec_read(first, n_layers);
-		sink ^= vec_read((const uint32_t *)b->m->output, n_output);
+		sink = read_matrix(&b->m->output, n);
+		for (uint32_t k = 0; k < b->config->n_layer; k++) {
+			const struct llama_layer *l = &b->m->layer[k];
+
+			sink ^= read_matrix(&l->qkv, n) ^ read_matrix(&l->attn_out, n) ^
+				read_matrix(&l->gate_up, n) ^ read_matrix(&l->ffn_down, n);
+		}
 		s = now_s() - start;
 		best = !i || s < best ? s : best;
 	}
 	(void)sink;
-	b->r->read_gb_s = (double)(n_layers + n_output) * sizeof(uint32_t) / best * 1e-9;
+	b->r->read_gb_s = (double)b->r->weight_bytes / best * 1e-9;
 	b->r->fraction = b->r->decode_gb_s / b->r->read_gb_s;
 }
 

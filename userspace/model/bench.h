@@ -31,10 +31,11 @@ struct model_bench_result {
 	double decode_gb_s;		/* weight bytes per step / p50 */
 	double read_gb_s;		/* streaming read of the same weights: the bandwidth limit */
 	double fraction;		/* decode_gb_s / read_gb_s */
-	uint64_t weight_bytes;		/* f32 weights that one step reads */
+	uint64_t weight_bytes;		/* of weights that one step reads, packed or f32 */
 	uint32_t n_ids;			/* generated ids of the first stream; free() ids */
 	int32_t *ids;
 	const char *blas;		/* OpenBLAS version and core, static string */
+	const char *qmatmul;		/* what multiplies packed weights, static string */
 };
 
 /**

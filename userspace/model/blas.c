@@ -30,29 +30,29 @@ const char *blas_name(void)
 }
 
 static void gemm_wt(const float *w, size_t rows, size_t cols, const float *x, size_t ldx, size_t m,
-		    float alpha, float beta, float *y, size_t ldy)
+		    float beta, float *y, size_t ldy)
 {
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, rows, cols, alpha, x, ldx, w, cols,
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, rows, cols, 1, x, ldx, w, cols,
 		    beta, y, ldy);
 }
 
-static void gemv_wt(const float *w, size_t rows, size_t cols, const float *x, float alpha,
-		    float beta, float *y)
+static void gemv_wt(const float *w, size_t rows, size_t cols, const float *x, float beta, float *y)
 {
-	cblas_sgemv(CblasRowMajor, CblasNoTrans, rows, cols, alpha, w, cols, x, 1, beta, y, 1);
+	cblas_sgemv(CblasRowMajor, CblasNoTrans, rows, cols, 1, w, cols, x, 1, beta, y, 1);
 }
 
 void matmul_wt(const float *w, size_t rows, size_t cols, const float *x, size_t ldx, size_t m,
-	       float alpha, float beta, float *y, size_t ldy)
+	       bool add, float *y, size_t ldy)
 {
+	const float beta = add ? 1 : 0;
 	size_t block = GEMM_BLOCK;
 
 	if (m == 1) {
-		gemv_wt(w, rows, cols, x, alpha, beta, y);
+		gemv_wt(w, rows, cols, x, beta, y);
 		return;
 	}
 	if (m > FEW_ROWS) {
-		gemm_wt(w, rows, cols, x, ldx, m, alpha, beta, y, ldy);
+		gemm_wt(w, rows, cols, x, ldx, m, beta, y, ldy);
 		return;
 	}
 	if (packs_small)
@@ -61,11 +61,11 @@ void matmul_wt(const float *w, size_t rows, size_t cols, const float *x, size_t 
 		size_t n = rows - r < block ? rows - r : block;
 
 		if (!packs_small) {
-			gemm_wt(w + r * cols, n, cols, x, ldx, m, alpha, beta, y + r, ldy);
+			gemm_wt(w + r * cols, n, cols, x, ldx, m, beta, y + r, ldy);
 			continue;
 		}
 		for (size_t i = 0; i < m; i++)
-			gemv_wt(w + r * cols, n, cols, x + i * ldx, alpha, beta, y + i * ldy + r);
+			gemv_wt(w + r * cols, n, cols, x + i * ldx, beta, y + i * ldy + r);
 	}
 }
 

@@ -9,6 +9,7 @@
 #ifndef SLUICE_MODEL_BLAS_H
 #define SLUICE_MODEL_BLAS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,14 +20,14 @@ void blas_init(void);
 const char *blas_name(void);
 
 /**
- * matmul_wt() - y = alpha * x W^T (+ y)
+ * matmul_wt() - y = x W^T (+ y)
  * @w: [rows][cols] weights
  * @x: [m] rows of @cols values, @ldx floats apart
  * @y: [m] rows of @rows values, @ldy floats apart
- * @beta: 0 to overwrite @y, 1 to add to it
+ * @add: add to @y instead of overwriting it
  */
 void matmul_wt(const float *w, size_t rows, size_t cols, const float *x, size_t ldx, size_t m,
-	       float alpha, float beta, float *y, size_t ldy);
+	       bool add, float *y, size_t ldy);
 
 /**
  * matmul_v() - y = p V, where V has as many rows as p has columns

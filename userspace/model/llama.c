@@ -12,7 +12,7 @@
 #define CACHE_LINE	64u
 #define SCORE_TOKENS	64u	/* query tokens of one block of prefill's attention */
 
-static int map_layers(struct llama *m, const struct weights_plan *plan)
+static int map_weights(struct llama *m, const struct weights_plan *plan)
 {
 	const struct weights_entry *e = plan->entry + 1;
 	struct llama_layer *l;
@@ -22,16 +22,38 @@ static int map_layers(struct llama *m, const struct weights_plan *plan)
 		return -ENOMEM;
 	for (l = m->layer; l < m->layer + m->config.n_layer; l++, e += PLAN_PER_LAYER) {
 		l->attn_norm = weights_data(m->weights, e + PLAN_ATTN_NORM);
-		l->qkv = weights_data(m->weights, e + PLAN_QKV);
-		l->attn_out = weights_data(m->weights, e + PLAN_ATTN_OUT);
+		llama_matrix_init(&l->qkv, m->weights, e + PLAN_QKV);
+		llama_matrix_init(&l->attn_out, m->weights, e + PLAN_ATTN_OUT);
 		l->ffn_norm = weights_data(m->weights, e + PLAN_FFN_NORM);
-		l->gate_up = weights_data(m->weights, e + PLAN_GATE_UP);
-		l->ffn_down = weights_data(m->weights, e + PLAN_FFN_DOWN);
+		llama_matrix_init(&l->gate_up, m->weights, e + PLAN_GATE_UP);
+		llama_matrix_init(&l->ffn_down, m->weights, e + PLAN_FFN_DOWN);
 	}
 	m->embedding = weights_data(m->weights, plan->entry);
 	m->output_norm = weights_data(m->weights, e);
-	m->output = m->config.tied_output ? m->embedding : weights_data(m->weights, e + 1);
+	llama_matrix_init(&m->output, m->weights, m->config.tied_output ? plan->entry : e + 1);
 	return 0;
+}
+
+/*
+ * Fault in entries [first, last] of the plan: packed parts always, f32 only for products that the
+ * packed parts do not serve.
+ */
+static int populate_entries(const struct llama *m, const struct weights_plan *plan, size_t first,
+			    size_t last, const struct llama_options *opt)
+{
+	uint32_t most = opt && opt->max_vectors ? opt->max_vectors : UINT32_MAX;
+	int ret = 0;
+
+	for (size_t i = first; i <= last && !ret; i++) {
+		struct llama_matrix w;
+
+		llama_matrix_init(&w, m->weights, plan->entry + i);
+		for (unsigned int p = 0; p < w.n_parts && !ret; p++)
+			ret = weights_populate_run(w.part[p].data, qmatmul_bytes(&w.part[p]));
+		if (!ret && !llama_matrix_packed(&w, most))
+			ret = weights_populate(m->weights, plan, i, i);
+	}
+	return ret;
 }
 
 /* Fault in what the roles use, in file order. */
@@ -49,12 +71,12 @@ static int populate(const struct llama *m, const struct weights_plan *plan, unsi
 		return -ERANGE;
 	/* Of the embedding alone few rows are ever read: those come when they are needed. */
 	if (roles & LLAMA_ROLE_OUTPUT && m->config.tied_output)
-		ret = weights_populate(m->weights, plan, 0, 0);
+		ret = populate_entries(m, plan, 0, 0, opt);
 	if (!ret && roles & LLAMA_ROLE_LAYERS)
-		ret = weights_populate(m->weights, plan, 1 + (size_t)first * PLAN_PER_LAYER,
-				       (size_t)last * PLAN_PER_LAYER);
+		ret = populate_entries(m, plan, 1 + (size_t)first * PLAN_PER_LAYER,
+				       (size_t)last * PLAN_PER_LAYER, opt);
 	if (!ret && roles & LLAMA_ROLE_OUTPUT)
-		ret = weights_populate(m->weights, plan, norm, plan->n - 1);
+		ret = populate_entries(m, plan, norm, plan->n - 1, opt);
 	return ret;
 }
 
@@ -68,7 +90,7 @@ static int open_weights(struct llama *m, const struct gguf *g, unsigned int role
 	if (!ret)
 		ret = weights_open(g, &plan, opt ? opt->progress : NULL,
 				   opt ? opt->progress_ctx : NULL, &m->weights, err);
-	if (!ret && map_layers(m, &plan))
+	if (!ret && map_weights(m, &plan))
 		ret = model_fail(err, ENOMEM, "%s: no memory", gguf_path(g));
 	if (!ret) {
 		ret = populate(m, &plan, roles, opt);
@@ -88,7 +110,6 @@ static int open_weights(struct llama *m, const struct gguf *g, unsigned int role
 int llama_open(const char *path, unsigned int roles, const struct llama_options *opt,
 	       struct llama **out, struct model_error *err)
 {
-	struct gguf *g = NULL;
 	struct llama *m;
 	int ret;
 
@@ -99,12 +120,13 @@ int llama_open(const char *path, unsigned int roles, const struct llama_options 
 	if (!m)
 		return model_fail(err, ENOMEM, "%s: no memory", path);
 	blas_init();
-	ret = gguf_open(path, &g, err);
+	ret = qmatmul_init(err);
 	if (!ret)
-		ret = llama_read_config(g, m, err);
+		ret = gguf_open(path, &m->file, err);
 	if (!ret)
-		ret = open_weights(m, g, roles, opt, err);
-	gguf_close(g);
+		ret = llama_read_config(m->file, m, err);
+	if (!ret)
+		ret = open_weights(m, m->file, roles, opt, err);
 	if (ret)
 		llama_close(m);
 	else
@@ -117,6 +139,7 @@ void llama_close(struct llama *m)
 	if (!m)
 		return;
 	weights_close(m->weights);
+	gguf_close(m->file);
 	free(m->rope_freq);
 	free(m->layer);
 	free(m);
@@ -134,13 +157,16 @@ void llama_part(const struct llama *m, uint32_t part, uint32_t parts, uint32_t *
 	*last = (uint32_t)((uint64_t)m->config.n_layer * part / parts);
 }
 
-uint64_t llama_weight_bytes(const struct llama *m)
+uint64_t llama_weight_bytes(const struct llama *m, uint32_t n)
 {
 	const struct llama_config *c = &m->config;
-	uint64_t embd = c->n_embd;
-	uint64_t layer = embd * (2 + m->qkv_dim + m->q_dim + 3ull * c->n_ff);
+	uint64_t norms = (2ull * c->n_layer + 1) * c->n_embd * sizeof(float);
+	uint64_t bytes = norms + llama_matrix_bytes(&m->output, n);
 
-	return (layer * c->n_layer + embd + embd * c->n_vocab) * sizeof(float);
+	for (const struct llama_layer *l = m->layer; l < m->layer + c->n_layer; l++)
+		bytes += llama_matrix_bytes(&l->qkv, n) + llama_matrix_bytes(&l->attn_out, n) +
+			 llama_matrix_bytes(&l->gate_up, n) + llama_matrix_bytes(&l->ffn_down, n);
+	return bytes;
 }
 
 size_t llama_kv_bytes_range(const struct llama *m, uint32_t capacity, uint32_t first,

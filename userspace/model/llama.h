@@ -2,6 +2,9 @@
 /*
  * llama.h - forward pass of the llama architecture in f32
  *
+ * Weights are mapped twice: dequantised in the cache file (weights.h), for products with many
+ * tokens, and as they are packed in the model file, for products with few (qmatmul.h).
+ *
  * All sizes come from the GGUF file. The pass is cut where the pipeline's stages are:
  *
  *	ids --llama_embed--> hidden --llama_prefill / llama_decode--> hidden --llama_logits--> logits
@@ -57,6 +60,11 @@ struct llama_options {
 	/* Or part @part, from 1, of @parts as equal as can be; 0, 0 = all. */
 	uint32_t part;
 	uint32_t parts;
+	/*
+	 * Tokens or streams that this process usually computes at once; 0 = any number. If packed
+	 * weights serve so many, pages of f32 weights come only when more are computed.
+	 */
+	uint32_t max_vectors;
 };
 
 struct llama;
@@ -64,7 +72,7 @@ struct llama_workspace;
 
 /**
  * llama_open() - open a model and map the weights for some roles
- * @path: GGUF file
+ * @path: GGUF file; stays mapped, so see gguf.h on truncating it
  * @roles: LLAMA_ROLE_*; calling a function whose role is missing works, but faults pages in late
  * @opt: may be NULL
  * @out: free with llama_close()
@@ -86,8 +94,8 @@ const struct llama_config *llama_config(const struct llama *m);
 void llama_part(const struct llama *m, uint32_t part, uint32_t parts, uint32_t *first,
 		uint32_t *last);
 
-/** llama_weight_bytes() - bytes of f32 weights that one decoded token reads, lm_head included */
-uint64_t llama_weight_bytes(const struct llama *m);
+/** llama_weight_bytes() - bytes of weights that a step of @n streams reads, lm_head included */
+uint64_t llama_weight_bytes(const struct llama *m, uint32_t n);
 
 /*
  * KV cache. The caller provides the memory, so that it may lie in a message's payload. Keys are

@@ -20,13 +20,14 @@ static void attend_one(const struct llama *m, struct llama_workspace *ws,
 
 	for (uint32_t h = 0; h < c->n_head_kv; h++) {
 		size_t at = (size_t)h * group * dim;
+		struct llama_matrix keys;
 
-		matmul_wt(kv_plane(m, kv, layer, 0, h), n, dim, q + at, dim, group, scale, 0,
-			  ws->scores, n);
+		llama_matrix_f32(&keys, kv_plane(m, kv, layer, 0, h), n, dim);
+		llama_multiply(&keys, q + at, dim, group, false, ws->scores, n);
 		for (uint32_t g = 0; g < group; g++)
-			vec_softmax(ws->scores + (size_t)g * n, n);
-		matmul_v(kv_plane(m, kv, layer, 1, h), n, dim, ws->scores, n, group, out + at,
-			 dim);
+			vec_softmax(ws->scores + (size_t)g * n, n, scale);
+		vec_weighted_sums(kv_plane(m, kv, layer, 1, h), n, dim, ws->scores, group,
+				  out + at);
 	}
 }
 
@@ -44,12 +45,12 @@ static void attend_block(const struct llama *m, struct llama_workspace *ws,
 	const float scale = 1.0f / sqrtf((float)dim);
 
 	matmul_wt(kv_plane(m, kv, layer, 0, kv_head), n_keys, dim, q + (size_t)head * dim, ldq, n,
-		  scale, 0, ws->scores, n_keys);
+		  false, ws->scores, n_keys);
 	for (uint32_t i = 0; i < n; i++) {
 		float *row = ws->scores + i * n_keys;
 		size_t visible = (size_t)pos0 + i + 1;
 
-		vec_softmax(row, visible);
+		vec_softmax(row, visible, scale);
 		memset(row + visible, 0, (n_keys - visible) * sizeof(*row));
 	}
 	matmul_v(kv_plane(m, kv, layer, 1, kv_head), n_keys, dim, ws->scores, n_keys, n,

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "blas.h"
 #include "llama_pvt.h"
 #include "vecmath.h"
 
@@ -95,10 +94,10 @@ static void feed_forward(const struct llama *m, struct llama_workspace *ws,
 	const size_t embd = m->config.n_embd, ff = m->config.n_ff;
 
 	norm_rows(m, x, l->ffn_norm, ws->norm, n);
-	matmul_wt(l->gate_up, 2 * ff, embd, ws->norm, embd, n, 1, 0, ws->gate_up, 2 * ff);
+	llama_multiply(&l->gate_up, ws->norm, embd, n, false, ws->gate_up, 2 * ff);
 	for (uint32_t i = 0; i < n; i++)
 		vec_silu_mul(ws->gate_up + i * 2 * ff, ws->gate_up + i * 2 * ff + ff, ff);
-	matmul_wt(l->ffn_down, embd, ff, ws->gate_up, 2 * ff, n, 1, 1, x, embd);
+	llama_multiply(&l->ffn_down, ws->gate_up, 2 * ff, n, true, x, embd);
 }
 
 static void attend(const struct llama *m, struct llama_workspace *ws, const struct batch *b,
@@ -120,10 +119,10 @@ static void run_layer(const struct llama *m, struct llama_workspace *ws, const s
 	const size_t embd = m->config.n_embd;
 
 	norm_rows(m, x, l->attn_norm, ws->norm, b->n_rows);
-	matmul_wt(l->qkv, m->qkv_dim, embd, ws->norm, embd, b->n_rows, 1, 0, ws->qkv, m->qkv_dim);
+	llama_multiply(&l->qkv, ws->norm, embd, b->n_rows, false, ws->qkv, m->qkv_dim);
 	rotate_and_store(m, ws, b, layer);
 	attend(m, ws, b, layer);
-	matmul_wt(l->attn_out, embd, m->q_dim, ws->attn, m->q_dim, b->n_rows, 1, 1, x, embd);
+	llama_multiply(&l->attn_out, ws->attn, m->q_dim, b->n_rows, true, x, embd);
 	feed_forward(m, ws, l, x, b->n_rows);
 }
 
@@ -138,12 +137,12 @@ static void run_last_layer(const struct llama *m, struct llama_workspace *ws,
 	const size_t embd = m->config.n_embd, last = b->n_rows - 1;
 
 	norm_rows(m, x, l->attn_norm, ws->norm, b->n_rows);
-	matmul_wt(l->qkv, m->qkv_dim, embd, ws->norm, embd, b->n_rows, 1, 0, ws->qkv, m->qkv_dim);
+	llama_multiply(&l->qkv, ws->norm, embd, b->n_rows, false, ws->qkv, m->qkv_dim);
 	rotate_and_store(m, ws, b, layer);
 	llama_attention(m, ws, b->kv[0], layer, b->pos0[0] + last, 1, ws->qkv + last * m->qkv_dim,
 			m->qkv_dim, ws->attn);
 	memcpy(last_hidden, x + last * embd, embd * sizeof(*x));
-	matmul_wt(l->attn_out, embd, m->q_dim, ws->attn, m->q_dim, 1, 1, 1, last_hidden, embd);
+	llama_multiply(&l->attn_out, ws->attn, m->q_dim, 1, true, last_hidden, embd);
 	feed_forward(m, ws, l, last_hidden, 1);
 }
 
@@ -251,8 +250,7 @@ int llama_logits(const struct llama *m, struct llama_workspace *ws, const float 
 		uint32_t rows = n - i < ws->max_rows ? n - i : ws->max_rows;
 
 		norm_rows(m, hidden + i * embd, m->output_norm, ws->norm, rows);
-		matmul_wt(m->output, vocab, embd, ws->norm, embd, rows, 1, 0, logits + i * vocab,
-			  vocab);
+		llama_multiply(&m->output, ws->norm, embd, rows, false, logits + i * vocab, vocab);
 	}
 	return 0;
 }

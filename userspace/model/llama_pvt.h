@@ -4,6 +4,7 @@
 #define SLUICE_MODEL_LLAMA_PVT_H
 
 #include "llama.h"
+#include "qmatmul.h"
 
 /* Bounds on sizes in a file, so that products of them stay far from overflow. */
 #define LLAMA_MAX_LAYERS	1024u
@@ -12,14 +13,23 @@
 #define LLAMA_MAX_VOCAB		(1u << 24)
 #define LLAMA_MAX_CTX		(1u << 24)
 
-/* Weights of one layer; matrices are [rows][cols]. */
+/* A matrix as f32 and, if there is a kernel for its format, as it is packed in the model. */
+struct llama_matrix {
+	const float *f32;		/* [rows][cols] */
+	size_t rows;
+	size_t cols;
+	unsigned int n_parts;		/* 0: products on OpenBLAS only */
+	struct qmatmul_weights part[WEIGHTS_MAX_PARTS];	/* stacked by rows */
+};
+
+/* Weights of one layer. */
 struct llama_layer {
 	const float *attn_norm;		/* [n_embd] */
-	const float *qkv;		/* [(n_head + 2 n_head_kv) head_dim][n_embd] */
-	const float *attn_out;		/* [n_embd][n_head head_dim] */
+	struct llama_matrix qkv;	/* [(n_head + 2 n_head_kv) head_dim][n_embd] */
+	struct llama_matrix attn_out;	/* [n_embd][n_head head_dim] */
 	const float *ffn_norm;		/* [n_embd] */
-	const float *gate_up;		/* [2 n_ff][n_embd], gate first */
-	const float *ffn_down;		/* [n_embd][n_ff] */
+	struct llama_matrix gate_up;	/* [2 n_ff][n_embd], gate first */
+	struct llama_matrix ffn_down;	/* [n_embd][n_ff] */
 };
 
 /* Entries of the weights plan: embedding, then these for each layer, then norm and lm_head. */
@@ -40,9 +50,10 @@ struct llama {
 	uint32_t qkv_dim;	/* q_dim + 2 kv_dim */
 	double *rope_freq;	/* [rope_dim / 2] radians per position */
 	struct llama_layer *layer;
-	const float *embedding;	/* [n_vocab][n_embd] */
+	const float *embedding;		/* [n_vocab][n_embd] */
 	const float *output_norm;
-	const float *output;	/* [n_vocab][n_embd] */
+	struct llama_matrix output;	/* [n_vocab][n_embd] */
+	struct gguf *file;		/* what packed parts lie in */
 	struct weights *weights;
 };
 
@@ -80,6 +91,23 @@ int llama_read_config(const struct gguf *g, struct llama *m, struct model_error 
 /* Make the plan of all matrices; free plan->entry. */
 int llama_make_plan(const struct gguf *g, const struct llama *m, struct weights_plan *plan,
 		    struct model_error *err);
+
+/* Describe a matrix that is f32 anyway. */
+void llama_matrix_f32(struct llama_matrix *w, const float *data, size_t rows, size_t cols);
+
+/* Describe the matrix of an entry of the plan. */
+void llama_matrix_init(struct llama_matrix *w, const struct weights *weights,
+		       const struct weights_entry *e);
+
+/* Does a product with @n vectors read the parts, not f32 on OpenBLAS? */
+bool llama_matrix_packed(const struct llama_matrix *w, size_t n);
+
+/* y = x W^T, or y += x W^T; @x is [n][ldx], @y [n][ldy]. */
+void llama_multiply(const struct llama_matrix *w, const float *x, size_t ldx, size_t n, bool add,
+		    float *y, size_t ldy);
+
+/* Bytes that a product with @n vectors reads of the weights. */
+uint64_t llama_matrix_bytes(const struct llama_matrix *w, size_t n);
 
 /*
  * Attention of @n tokens of one stream from position @pos0 on, in one layer. @q is [n][ldq],

@@ -17,6 +17,9 @@
 #define MULTIVERSION
 #endif
 
+#define READ_LANES	16	/* words of a cache line */
+#define READ_AHEAD	2048	/* words; the processor's own prefetch stops at every page */
+
 #define EXP_MIN	-87.3365f	/* below, the result would be subnormal: 0 instead */
 #define EXP_MAX	88.3763f	/* 2^127.5 */
 
@@ -72,22 +75,50 @@ void vec_rmsnorm(const float *x, const float *gain, float *y, size_t n, float ep
 }
 
 MULTIVERSION
-void vec_softmax(float *x, size_t n)
+void vec_softmax(float *x, size_t n, float scale)
 {
-	float max = x[0], sum = 0, scale;
+	float max = x[0], sum = 0, share;
 
 #pragma omp simd reduction(max : max)
 	for (size_t i = 0; i < n; i++)
 		max = x[i] > max ? x[i] : max;
 #pragma omp simd reduction(+ : sum)
 	for (size_t i = 0; i < n; i++) {
-		x[i] = exp_one(x[i] - max);
+		x[i] = exp_one((x[i] - max) * scale);
 		sum += x[i];
 	}
-	scale = 1.0f / sum;
+	share = 1.0f / sum;
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		x[i] *= scale;
+		x[i] *= share;
+}
+
+/* Four rows of V at a time: their sum is written a quarter as often. */
+MULTIVERSION
+void vec_weighted_sums(const float *v, size_t n, size_t cols, const float *p, size_t m, float *y)
+{
+	memset(y, 0, m * cols * sizeof(*y));
+	for (size_t t = 0; t < n; t += 4, v += 4 * cols) {
+		size_t rows = n - t < 4 ? n - t : 4;
+
+		for (size_t k = 0; k < m; k++) {
+			const float *w = p + k * n + t;
+			float *sum = y + k * cols;
+
+			if (rows < 4) {
+				for (size_t r = 0; r < rows; r++) {
+#pragma omp simd
+					for (size_t i = 0; i < cols; i++)
+						sum[i] += w[r] * v[r * cols + i];
+				}
+				continue;
+			}
+#pragma omp simd
+			for (size_t i = 0; i < cols; i++)
+				sum[i] += w[0] * v[i] + w[1] * v[cols + i] +
+					  w[2] * v[2 * cols + i] + w[3] * v[3 * cols + i];
+		}
+	}
 }
 
 MULTIVERSION
@@ -116,10 +147,17 @@ void vec_rope(float *x, size_t n_heads, size_t head_dim, size_t rope_dim, const 
 MULTIVERSION
 uint32_t vec_read(const uint32_t *x, size_t n)
 {
-	uint32_t sum = 0;
+	uint32_t lane[READ_LANES] = { 0 }, sum = 0;
+	size_t i = 0;
 
-#pragma omp simd reduction(^ : sum)
-	for (size_t i = 0; i < n; i++)
+	for (; i + READ_LANES <= n; i += READ_LANES) {
+		__builtin_prefetch(x + i + READ_AHEAD);
+		for (size_t l = 0; l < READ_LANES; l++)
+			lane[l] ^= x[i + l];
+	}
+	for (size_t l = 0; l < READ_LANES; l++)
+		sum ^= lane[l];
+	for (; i < n; i++)
 		sum ^= x[i];
 	return sum;
 }

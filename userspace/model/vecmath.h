@@ -17,8 +17,16 @@ void vec_exp(const float *x, float *y, size_t n);
 /** vec_rmsnorm() - y = x / sqrt(mean(x^2) + eps) * gain, one vector of @n */
 void vec_rmsnorm(const float *x, const float *gain, float *y, size_t n, float eps);
 
-/** vec_softmax() - in place, one vector of @n >= 1 values */
-void vec_softmax(float *x, size_t n);
+/** vec_softmax() - of x * @scale (above 0), in place, one vector of @n >= 1 values */
+void vec_softmax(float *x, size_t n, float scale);
+
+/**
+ * vec_weighted_sums() - y = p V for few rows of p
+ * @v: [n][cols]
+ * @p: [m][n]
+ * @y: [m][cols], overwritten
+ */
+void vec_weighted_sums(const float *v, size_t n, size_t cols, const float *p, size_t m, float *y);
 
 /** vec_silu_mul() - gate = silu(gate) * up */
 void vec_silu_mul(float *gate, const float *up, size_t n);

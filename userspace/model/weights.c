@@ -259,15 +259,14 @@ static void touch_pages(const volatile uint8_t *p, size_t len)
 		(void)p[i];
 }
 
-int weights_populate(const struct weights *w, const struct weights_plan *plan, size_t first,
-		     size_t last)
+int weights_populate_run(const void *data, size_t len)
 {
-	uint64_t pos = plan->entry[first].offset;
-	uint64_t end = last + 1 < plan->n ? plan->entry[last + 1].offset : w->size;
+	uintptr_t pos = (uintptr_t)data & ~(uintptr_t)(WEIGHTS_ALIGN - 1);
+	uintptr_t end = (uintptr_t)data + len;
 
 	while (pos < end) {
-		uint64_t n = end - pos < POPULATE_CHUNK ? end - pos : POPULATE_CHUNK;
-		void *p = (void *)(w->map + pos);
+		size_t n = end - pos < POPULATE_CHUNK ? end - pos : POPULATE_CHUNK;
+		void *p = (void *)pos;
 
 		if (madvise(p, n, MADV_POPULATE_READ) < 0) {
 			if (errno != EINVAL && errno != EAGAIN && errno != EINTR)
@@ -277,4 +276,13 @@ int weights_populate(const struct weights *w, const struct weights_plan *plan, s
 		pos += n;
 	}
 	return 0;
+}
+
+int weights_populate(const struct weights *w, const struct weights_plan *plan, size_t first,
+		     size_t last)
+{
+	uint64_t pos = plan->entry[first].offset;
+	uint64_t end = last + 1 < plan->n ? plan->entry[last + 1].offset : w->size;
+
+	return weights_populate_run(w->map + pos, end - pos);
 }

@@ -83,6 +83,9 @@ const float *weights_data(const struct weights *w, const struct weights_entry *e
 int weights_populate(const struct weights *w, const struct weights_plan *plan, size_t first,
 		     size_t last);
 
+/** weights_populate_run() - the same for a run of bytes of any mapped file */
+int weights_populate_run(const void *data, size_t len);
+
 /** weights_path() - name of the cache file */
 const char *weights_path(const struct weights *w);
 

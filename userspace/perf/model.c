@@ -15,13 +15,15 @@ static const char usage_text[] =
 "\n"
 "Runs a model in this one process: what the pipeline of four is compared with.\n"
 "Prints tokens a second of decoding and of prefill, and how near one stream is to\n"
-"the limit that reading the f32 weights from memory sets.\n"
+"the limit that reading the weights from memory sets.\n"
 "\n"
 "  --tokens N         to generate, default 64\n"
 "  --prompt-tokens N  of the prefill measurement, default 512; 0 = none\n"
 "  --prompt TEXT      what to continue, default 'Once upon a time'\n"
 "  --streams N        decoded at once, default 1\n"
 "  --repeat N         of prefill and memory reading; the best counts; default 3\n"
+"  --qmatmul NAME     what multiplies packed weights: auto, avx512, avx2, portable, or\n"
+"                     off to multiply f32 weights only; default: SLUICE_QMATMUL, or auto\n"
 "  --cpu N            run on this processor only\n"
 "  --json             JSON instead of text\n"
 "  --quiet            no progress on standard error\n"
@@ -56,6 +58,7 @@ static int set_option(struct model_options *o, int opt)
 	case 'p': o->bench.prompt = optarg; return 0;
 	case 'j': o->json = true; return 0;
 	case 'q': perf_set_quiet(true); return 0;
+	case 'k': return setenv("SLUICE_QMATMUL", optarg, 1) ? -errno : 0;
 	case 'h': fputs(usage_text, stdout); return 1;
 	case 't':
 		err = perf_parse_count("--tokens", optarg, 1, 1000000, &v);
@@ -90,6 +93,7 @@ static int parse_options(struct model_options *o, int argc, char **argv)
 		{ "prompt", required_argument, NULL, 'p' },
 		{ "streams", required_argument, NULL, 's' },
 		{ "repeat", required_argument, NULL, 'r' },
+		{ "qmatmul", required_argument, NULL, 'k' },
 		{ "cpu", required_argument, NULL, 'c' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
@@ -115,7 +119,8 @@ static int parse_options(struct model_options *o, int argc, char **argv)
 static void print_text(const struct model_options *o, const struct model_bench_result *r)
 {
 	perf_machine_print(stdout);
-	printf("%s, %u stream(s), loaded in %.2f s\n", r->blas, o->bench.n_streams, r->load_s);
+	printf("%s, packed weights: %s\n", r->blas, r->qmatmul);
+	printf("%u stream(s), loaded in %.2f s\n", o->bench.n_streams, r->load_s);
 	printf("decode   %8.1f tokens/s   step p50 %.2f ms, p99 %.2f ms\n", r->decode_tok_s,
 	       r->decode_p50_s * 1e3, r->decode_p99_s * 1e3);
 	if (o->bench.n_prefill)
@@ -139,6 +144,7 @@ static void print_json(const struct model_options *opt, const struct model_bench
 	json_object_object_add(o, "machine", perf_machine_json());
 	json_object_object_add(o, "model", json_object_new_string(opt->bench.model));
 	json_object_object_add(o, "blas", json_object_new_string(r->blas));
+	json_object_object_add(o, "qmatmul", json_object_new_string(r->qmatmul));
 	json_object_object_add(o, "streams", json_object_new_uint64(opt->bench.n_streams));
 	json_object_object_add(o, "tokens", json_object_new_uint64(opt->bench.n_tokens));
 	json_object_object_add(o, "prompt_tokens", json_object_new_uint64(opt->bench.n_prefill));

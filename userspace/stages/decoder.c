@@ -128,6 +128,7 @@ static int decoder_open(struct stage *st, struct model_error *err)
 		.progress = stage_progress,
 		.layer_first = st->opt.layer_first, .layer_last = st->opt.layer_last,
 		.part = st->opt.shard, .parts = st->opt.n_shards,
+		.max_vectors = st->opt.batch,	/* prompts of our own are the exception */
 	};
 	struct decoder *d = calloc(1, sizeof(*d));
 	int ret;

@@ -71,7 +71,9 @@ static int make_memory(struct stage *st)
 
 static int output_open(struct stage *st, struct model_error *err)
 {
-	struct llama_options opt = { .progress = stage_progress };
+	struct llama_options opt = {
+		.progress = stage_progress, .max_vectors = st->opt.batch,
+	};
 	struct output *o = calloc(1, sizeof(*o));
 	int ret;
 
