@@ -24,6 +24,11 @@ type Topic = publish_subscribe::PortFactory<ipc::Service, [u8], ()>;
 type Bell = event::PortFactory<ipc::Service>;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The listener of 0.10.0 can sleep through an event and then never hears another one: it empties
+/// its socket while the notifier is between sending and noting that it has sent. Waiting with a
+/// limit makes the same system calls and gets it going again.
+const LISTEN: Duration = Duration::from_millis(10);
 const LINE: usize = 64;
 
 /// What one side holds. Fields are dropped in this order: ports, services, node.
@@ -126,7 +131,7 @@ impl Link {
             }
             match &self.listener {
                 Some(listener) => {
-                    listener.blocking_wait(|_| {})?;
+                    listener.timed_wait(|_| {}, LISTEN)?;
                 }
                 None => std::hint::spin_loop(),
             }
