@@ -1,0 +1,23 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # tree: set by the script that reads this file
+# Aeron's Java client and media driver, which are its reference implementation, over aeron:ipc.
+
+# shellcheck source=scripts/perf/java.sh
+. "$tree/scripts/perf/java.sh"
+
+build_aeron() {
+	java_build aeron "$1/aeron" || return 1
+	cp "$tree/userspace/perf/peers/aeron/java.args" "$1/aeron/"
+}
+
+list_aeron() {
+	local out=$1/aeron java what driver
+	java="$(command -v java) @$out/java.args -cp $out/classes:$out/jars/aeron-all-1.51.0.jar"
+	what="Aeron 1.51.0 (Java), aeron:ipc, exclusive publications, tryClaim up to 64 KiB"
+	driver="media driver SHARED with backoff"
+	printf '%s\t%s\t%s\t%s\t%s\n' aeron spin round,flow,payload \
+		"$what, $driver, inside ping" "$java AeronPeer"
+	printf '%s\t%s\t%s\t%s\t%s\n' aeron-driver spin round,flow,payload \
+		"$what, $driver, in a process of its own" "$java AeronPeer --driver separate"
+}

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: MIT
+// Aeron over aeron:ipc as a peer program of sluice-perf: one process of a measured pair.
+
+import io.aeron.Aeron;
+import io.aeron.ExclusivePublication;
+import io.aeron.FragmentAssembler;
+import io.aeron.Publication;
+import io.aeron.Subscription;
+import io.aeron.driver.MediaDriver;
+import io.aeron.driver.ThreadingMode;
+import io.aeron.logbuffer.BufferClaim;
+import io.aeron.logbuffer.FragmentHandler;
+import io.aeron.logbuffer.Header;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.locks.LockSupport;
+import org.agrona.BitUtil;
+import org.agrona.BufferUtil;
+import org.agrona.DirectBuffer;
+import org.agrona.MutableDirectBuffer;
+import org.agrona.concurrent.UnsafeBuffer;
+
+/**
+ * The ping side runs the media driver: inside itself, or, with --driver separate, as a process
+ * of its own that ends with ping.
+ */
+public final class AeronPeer {
+    private static final int WORD = Long.BYTES;
+    private static final int LINE = 64;
+    private static final int FRAGMENTS = 10;
+    private static final int MTU_MIN = 1408;
+    private static final int MTU_MAX = 65504;
+    private static final String CHANNEL = "aeron:ipc";
+    private static final int TERM = 16 * 1024 * 1024;
+    private static final int TERM_FRAGMENTED = 64 * 1024 * 1024;
+    private static final long PATIENCE_NS = 20_000_000_000L;
+    private static final long FAREWELL_NS = 5_000_000_000L;
+
+    private final boolean ping;
+    private final int size;
+    private final ExclusivePublication publication;
+    private final Subscription subscription;
+    private final FragmentHandler handler;
+    private final BufferClaim claim = new BufferClaim();
+    private final UnsafeBuffer own;
+
+    // The message that the last poll() delivered; valid until the next one.
+    private DirectBuffer data;
+    private int offset;
+    private int length;
+    private long arrived;
+    private long checkedInFlow = -1; // next number to check on arrival; -1: nobody waits for a flow
+
+    private AeronPeer(final Options options, final Aeron aeron) {
+        ping = options.ping;
+        size = options.size;
+        publication = aeron.addExclusivePublication(CHANNEL, ping ? 1 : 2);
+        subscription = aeron.addSubscription(CHANNEL, ping ? 2 : 1);
+        own = new UnsafeBuffer(BufferUtil.allocateDirectAligned(size, LINE));
+        handler = fits(size) ? this::take : new FragmentAssembler(this::take, size);
+    }
+
+    private void take(final DirectBuffer buffer, final int at, final int bytes, final Header header) {
+        data = buffer;
+        offset = at;
+        length = bytes;
+        arrived++;
+        if (checkedInFlow >= 0) { // a poll may deliver several: they are gone when it returns
+            check(size, checkedInFlow++);
+        }
+    }
+
+    /** Polls and never sleeps, like Aeron's BusySpinIdleStrategy, until that many have arrived. */
+    private void receive(final long until) {
+        while (arrived < until) {
+            if (subscription.poll(handler, FRAGMENTS) == 0) {
+                Thread.onSpinWait();
+            }
+        }
+    }
+
+    private void receive() {
+        receive(arrived + 1);
+    }
+
+    /** Returns if it is worth trying again. */
+    private static void refused(final long position) {
+        if (position == Publication.BACK_PRESSURED || position == Publication.ADMIN_ACTION) {
+            Thread.onSpinWait();
+            return;
+        }
+        throw new IllegalStateException(position == Publication.NOT_CONNECTED
+            || position == Publication.CLOSED ? "the other side went away"
+            : "sending failed: " + Publication.errorString(position));
+    }
+
+    private boolean fits(final int bytes) {
+        return bytes <= publication.maxPayloadLength();
+    }
+
+    /** Memory for a message of that size: in the log if it fits one fragment, else our own. */
+    private MutableDirectBuffer lend(final int bytes) {
+        long position;
+        if (!fits(bytes)) {
+            return own;
+        }
+        while ((position = publication.tryClaim(bytes, claim)) < 0) {
+            refused(position);
+        }
+        return claim.buffer();
+    }
+
+    private int lentAt(final int bytes) {
+        return fits(bytes) ? claim.offset() : 0;
+    }
+
+    private void send(final int bytes) {
+        long position;
+        if (fits(bytes)) {
+            claim.commit();
+            return;
+        }
+        while ((position = publication.offer(own, 0, bytes)) < 0) {
+            refused(position);
+        }
+    }
+
+    private void sendStamped(final int bytes, final long number) {
+        final MutableDirectBuffer buffer = lend(bytes);
+        final int at = lentAt(bytes);
+        buffer.putLong(at + bytes - WORD, number, ByteOrder.LITTLE_ENDIAN);
+        buffer.putLong(at, number, ByteOrder.LITTLE_ENDIAN);
+        send(bytes);
+    }
+
+    private long word(final int at) {
+        return data.getLong(offset + at, ByteOrder.LITTLE_ENDIAN);
+    }
+
+    private void check(final int bytes, final long number) {
+        if (length != bytes || word(0) != number || word(bytes - WORD) != number) {
+            throw new IllegalStateException(
+                "message " + number + " did not arrive whole and in order");
+        }
+    }
+
+    private long[] pingRound(final int n) {
+        final long[] samples = new long[n];
+        long begin = System.nanoTime();
+        for (int i = 0; i < n; i++) {
+            sendStamped(size, i);
+            receive();
+            check(size, i);
+            final long end = System.nanoTime();
+            samples[i] = end - begin;
+            begin = end;
+        }
+        return samples;
+    }
+
+    private long[] pongRound(final int n) {
+        for (int i = 0; i < n; i++) {
+            receive();
+            if (length != size) {
+                throw new IllegalStateException("message " + i + " did not arrive whole");
+            }
+            final MutableDirectBuffer buffer = lend(size);
+            buffer.putBytes(lentAt(size), data, offset, size);
+            send(size);
+        }
+        return new long[1];
+    }
+
+    private long[] pingFlow(final int n) {
+        final long begin = System.nanoTime();
+        for (int i = 0; i < n; i++) {
+            sendStamped(size, i);
+        }
+        return new long[] {System.nanoTime() - begin};
+    }
+
+    private long[] pongFlow(final int n) {
+        final long before = arrived;
+        checkedInFlow = 0;
+        receive(before + 1);
+        final long begin = System.nanoTime();
+        receive(before + n);
+        checkedInFlow = -1;
+        return new long[] {System.nanoTime() - begin};
+    }
+
+    private long[] pingPayload(final int n) {
+        final long[] samples = new long[n];
+        long begin = System.nanoTime();
+        for (int i = 0; i < n; i++) {
+            final MutableDirectBuffer buffer = lend(size);
+            final int at = lentAt(size);
+            for (int word = 0; word + WORD <= size; word += WORD) {
+                buffer.putLong(at + word, i + 1, ByteOrder.LITTLE_ENDIAN);
+            }
+            send(size);
+            receive();
+            check(WORD, i);
+            final long end = System.nanoTime();
+            samples[i] = end - begin;
+            begin = end;
+        }
+        return samples;
+    }
+
+    private long[] pongPayload(final int n) {
+        for (int i = 0; i < n; i++) {
+            long sum = 0;
+            int lines = 0;
+            receive();
+            for (int at = 0; at + WORD <= size; at += LINE, lines++) {
+                sum += word(at);
+            }
+            if (length != size || sum != (long) (i + 1) * lines) {
+                throw new IllegalStateException("payload " + i + " is not what was written");
+            }
+            sendStamped(WORD, i);
+        }
+        return new long[1];
+    }
+
+    private long[] obey(final String command) {
+        final String[] words = command.trim().split(" +");
+        final int n = Integer.parseInt(words[words.length - 1]);
+        switch (words[0]) {
+            case "round":
+                return ping ? pingRound(n) : pongRound(n);
+            case "flow":
+                return ping ? pingFlow(n) : pongFlow(n);
+            case "payload":
+                return ping ? pingPayload(n) : pongPayload(n);
+            default:
+                throw new IllegalArgumentException("unknown command: " + command);
+        }
+    }
+
+    private static void reply(final long[] numbers) {
+        final ByteBuffer bytes =
+            ByteBuffer.allocate(numbers.length * WORD).order(ByteOrder.LITTLE_ENDIAN);
+        bytes.asLongBuffer().put(numbers);
+        System.out.write(bytes.array(), 0, bytes.capacity());
+        System.out.flush();
+    }
+
+    private void waitForOtherSide() {
+        final long start = System.nanoTime();
+        while (!publication.isConnected() || !subscription.isConnected()) {
+            if (System.nanoTime() - start > PATIENCE_NS) {
+                throw new IllegalStateException("the other side did not come within 20 s");
+            }
+            LockSupport.parkNanos(1_000_000);
+        }
+    }
+
+    private void serve() throws IOException {
+        final BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+        String line;
+        waitForOtherSide();
+        reply(new long[1]);
+        while ((line = in.readLine()) != null) {
+            reply(obey(line));
+        }
+        if (ping) {
+            waitForFarewell();
+        }
+    }
+
+    /** The driver is ours: it must not end before the other side has left it. */
+    private void waitForFarewell() {
+        final long start = System.nanoTime();
+        while (subscription.isConnected() && System.nanoTime() - start < FAREWELL_NS) {
+            LockSupport.parkNanos(1_000_000);
+        }
+    }
+
+    private static final class Options {
+        private boolean ping;
+        private boolean separate;
+        private boolean driver;
+        private int size;
+        private int slots;
+        private String dir = "";
+
+        private Options(final String[] words) {
+            for (int i = 0; i < words.length; i += 2) {
+                final String value = words[i + 1];
+                switch (words[i]) {
+                    case "--side" -> {
+                        ping = value.equals("ping");
+                        driver = value.equals("driver");
+                    }
+                    case "--driver" -> separate = value.equals("separate");
+                    case "--mode" -> require(value.equals("spin"), "there is only --mode spin");
+                    case "--size" -> size = Integer.parseInt(value);
+                    case "--slots" -> slots = Integer.parseInt(value);
+                    case "--dir" -> dir = value;
+                    default -> require(false, "unknown option " + words[i]);
+                }
+            }
+            require(size >= WORD && slots >= 1 && !dir.isEmpty(), "--size, --slots, --dir missing");
+        }
+
+        private static void require(final boolean holds, final String message) {
+            if (!holds) {
+                throw new IllegalArgumentException(message);
+            }
+        }
+
+        private String aeronDir() {
+            return dir + "/aeron";
+        }
+
+        /** A message in one fragment can be written straight into the log. */
+        private int mtu() {
+            return Math.min(MTU_MAX, Math.max(MTU_MIN, BitUtil.align(size + LINE, LINE / 2)));
+        }
+    }
+
+    /**
+     * One thread for the whole driver, which backs off when it has nothing to do: the two
+     * processors belong to ping and pong, and messages over IPC do not pass the driver. Aeron's
+     * default terms of 64 MiB take long to touch, and are needed only where one message takes much
+     * of a term. A box may stand still for long: nobody is given up early.
+     */
+    private static MediaDriver launchDriver(final Options options) {
+        return MediaDriver.launch(new MediaDriver.Context()
+            .aeronDirectoryName(options.aeronDir())
+            .dirDeleteOnStart(true)
+            .dirDeleteOnShutdown(true)
+            .threadingMode(ThreadingMode.SHARED)
+            .ipcMtuLength(options.mtu())
+            .ipcTermBufferLength(options.mtu() < MTU_MAX ? TERM : TERM_FRAGMENTED)
+            .termBufferSparseFile(false)
+            .publicationUnblockTimeoutNs(60_000_000_000L)
+            .clientLivenessTimeoutNs(30_000_000_000L));
+    }
+
+    private static Aeron connect(final Options options) {
+        return Aeron.connect(new Aeron.Context()
+            .aeronDirectoryName(options.aeronDir())
+            .preTouchMappedMemory(true)
+            .errorHandler(AeronPeer::fail)
+            .driverTimeoutMs(PATIENCE_NS / 1_000_000));
+    }
+
+    private static void play(final Options options) throws IOException {
+        try (Aeron aeron = connect(options)) {
+            new AeronPeer(options, aeron).serve();
+        }
+    }
+
+    /** A process that is only the driver. It ends when its stdin, a pipe from us, does. */
+    private static void drive(final Options options) throws IOException {
+        final MediaDriver driver = launchDriver(options);
+        try (driver) {
+            while (System.in.read() >= 0) {
+                Thread.yield();
+            }
+        }
+    }
+
+    private static Process startDriver(final Options options) throws IOException {
+        final ProcessHandle.Info self = ProcessHandle.current().info();
+        final List<String> command = new ArrayList<>(List.of(self.arguments().orElseThrow()));
+        command.set(command.indexOf("--side") + 1, "driver");
+        command.add(0, self.command().orElseThrow());
+        return new ProcessBuilder(command)
+            .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+            .redirectError(ProcessBuilder.Redirect.INHERIT)
+            .start();
+    }
+
+    private static void playWithDriver(final Options options) throws Exception {
+        if (!options.separate) {
+            final MediaDriver driver = launchDriver(options);
+            try (driver) {
+                play(options);
+            }
+            return;
+        }
+        final Process driver = startDriver(options);
+        try {
+            play(options);
+        } finally {
+            driver.getOutputStream().close();
+            driver.waitFor();
+        }
+    }
+
+    private static void run(final Options options) throws Exception {
+        if (options.driver) {
+            drive(options);
+        } else if (options.ping) {
+            playWithDriver(options);
+        } else {
+            play(options);
+        }
+    }
+
+    private static void fail(final Throwable error) {
+        System.err.println("aeron: " + String.valueOf(error).lines().findFirst().orElse(""));
+        System.err.flush();
+        Runtime.getRuntime().halt(1);
+    }
+
+    public static void main(final String[] words) {
+        try {
+            run(new Options(words));
+        } catch (final Throwable error) {
+            fail(error);
+        }
+    }
+}
