@@ -409,8 +409,12 @@ static int check_uring_send(struct world *w, int result)
 
 	if (err || result)
 		return err;
-	/* what was accepted comes, once there is memory, and its sender is told */
-	err = end_await(&w->r.in, &ticket, &token, 1000);
+	/* What was accepted comes, once there is memory, and its sender is told. This task is both:
+	 * the sender's part of the work interrupts the wait.
+	 */
+	do {
+		err = end_await(&w->r.in, &ticket, &token, scaled(1000));
+	} while (err == -EINTR);
 	err = err ?: end_ack(&w->r.in, ticket, token);
 	return err ?: completion(&w->ring, scaled(1000), NULL) >= 0 ? 0 : -ENOMSG;
 }

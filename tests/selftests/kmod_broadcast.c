@@ -115,6 +115,25 @@ TEST_F(everybody, read_into_nothing)
 	munmap(hole, PAGE);
 }
 
+/* Its length is nonsense: it is acknowledged in each reader's name, and the next one comes. */
+TEST_F(everybody, nothing_to_read_in_it)
+{
+	char buf[SLUICE_INLINE_MAX + 2];
+	u64 ticket;
+	int i;
+
+	ASSERT_EQ(0, address(&self->out, &ticket));
+	end_slot(&self->out, ticket)->len = SLUICE_INLINE_MAX + 1;
+	ASSERT_EQ(0, end_publish(&self->out, ticket));
+	ASSERT_EQ(0, address(&self->out, &ticket));
+	ASSERT_EQ(0, end_publish(&self->out, ticket));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(1, read(self->reader[i], buf, sizeof(buf)));
+		EXPECT_EQ(-EAGAIN, read_one(self->reader[i]));
+	}
+	EXPECT_STATE("t", .producers = 1, .consumers = 2, .lies = 2);
+}
+
 TEST_F(everybody, polled)
 {
 	struct pollfd p = { .events = POLLIN };

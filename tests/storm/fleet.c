@@ -247,7 +247,7 @@ void seats_look(struct storm *s, bool restart)
 void seats_end(struct storm *s, unsigned int stop)
 {
 	static const unsigned int levels[] = {
-		[PRODUCER] = 1, [WORKER] = 2, [UNDERTAKER] = 2, [SINK] = 3, [MEMBER] = 2,
+		[PRODUCER] = 1, [WORKER] = 2, [UNDERTAKER] = 3, [SINK] = 3, [MEMBER] = 2,
 	};
 	uint64_t deadline = history_now() + 20 * s->opt.scale * SECOND;
 	bool any = true;

@@ -82,6 +82,8 @@ static void end_round(struct storm *s)
 	seats_end(s, 1);
 	drain(s);
 	seats_end(s, 2);
+	/* One that was held up between its look at its claim and its publish has sent a copy since. */
+	drain(s);
 	seats_end(s, 3);
 	note_end(s);
 }
