@@ -151,16 +151,23 @@ public final class AeronPeer {
 
     private long[] pingRound(final int n) {
         final long[] samples = new long[n];
-        long begin = System.nanoTime();
+        long begin = Ticks.now();
         for (int i = 0; i < n; i++) {
             sendStamped(size, i);
             receive();
             check(size, i);
-            final long end = System.nanoTime();
+            final long end = Ticks.now();
             samples[i] = end - begin;
             begin = end;
         }
-        return samples;
+        return nanos(samples);
+    }
+
+    private static long[] nanos(final long[] ticks) {
+        for (int i = 0; i < ticks.length; i++) {
+            ticks[i] = Ticks.toNanos(ticks[i]);
+        }
+        return ticks;
     }
 
     private long[] pongRound(final int n) {
@@ -177,26 +184,26 @@ public final class AeronPeer {
     }
 
     private long[] pingFlow(final int n) {
-        final long begin = System.nanoTime();
+        final long begin = Ticks.now();
         for (int i = 0; i < n; i++) {
             sendStamped(size, i);
         }
-        return new long[] {System.nanoTime() - begin};
+        return new long[] {Ticks.toNanos(Ticks.now() - begin)};
     }
 
     private long[] pongFlow(final int n) {
         final long before = arrived;
         checkedInFlow = 0;
         receive(before + 1);
-        final long begin = System.nanoTime();
+        final long begin = Ticks.now();
         receive(before + n);
         checkedInFlow = -1;
-        return new long[] {System.nanoTime() - begin};
+        return new long[] {Ticks.toNanos(Ticks.now() - begin)};
     }
 
     private long[] pingPayload(final int n) {
         final long[] samples = new long[n];
-        long begin = System.nanoTime();
+        long begin = Ticks.now();
         for (int i = 0; i < n; i++) {
             final MutableDirectBuffer buffer = lend(size);
             final int at = lentAt(size);
@@ -206,11 +213,11 @@ public final class AeronPeer {
             send(size);
             receive();
             check(WORD, i);
-            final long end = System.nanoTime();
+            final long end = Ticks.now();
             samples[i] = end - begin;
             begin = end;
         }
-        return samples;
+        return nanos(samples);
     }
 
     private long[] pongPayload(final int n) {

@@ -2,10 +2,10 @@
 //! iceoryx2 as a peer program of sluice-perf: one process of a measured pair.
 
 mod link;
+mod ticks;
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use iceoryx2::prelude::{set_log_level, LogLevel};
 
@@ -90,18 +90,18 @@ fn timed(
 ) -> Result<Vec<u64>> {
     let mut samples = Vec::with_capacity(n as usize);
     let mut loan = link.loan(size)?;
-    let mut begin = Instant::now();
+    let mut begin = ticks::now();
 
     for i in 0..n {
         write(loan.payload_mut(), i);
         link.send(loan)?;
         loan = link.loan(size)?;
         check(link.receive()?.payload(), answer_size, i)?;
-        let end = Instant::now();
-        samples.push((end - begin).as_nanos() as u64);
+        let end = ticks::now();
+        samples.push(end - begin);
         begin = end;
     }
-    Ok(samples)
+    Ok(samples.into_iter().map(ticks::to_nanos).collect())
 }
 
 fn ping_round(link: &Link, size: usize, n: u64) -> Result<Vec<u64>> {
@@ -122,14 +122,14 @@ fn pong_round(link: &Link, size: usize, n: u64) -> Result<Vec<u64>> {
 }
 
 fn ping_flow(link: &Link, size: usize, n: u64) -> Result<Vec<u64>> {
-    let begin = Instant::now();
+    let begin = ticks::now();
 
     for i in 0..n {
         let mut loan = link.loan(size)?;
         stamp(loan.payload_mut(), i);
         link.send(loan)?;
     }
-    Ok(vec![begin.elapsed().as_nanos() as u64])
+    Ok(vec![ticks::to_nanos(ticks::now() - begin)])
 }
 
 fn pong_flow(link: &Link, size: usize, n: u64) -> Result<Vec<u64>> {
@@ -137,10 +137,10 @@ fn pong_flow(link: &Link, size: usize, n: u64) -> Result<Vec<u64>> {
 
     for i in 0..n {
         let message = link.receive()?;
-        begin.get_or_insert_with(Instant::now);
+        begin.get_or_insert_with(ticks::now);
         check(message.payload(), size, i)?;
     }
-    Ok(vec![begin.map_or(0, |begin| begin.elapsed().as_nanos() as u64)])
+    Ok(vec![begin.map_or(0, |begin| ticks::to_nanos(ticks::now() - begin))])
 }
 
 fn ping_payload(link: &Link, size: usize, n: u64) -> Result<Vec<u64>> {
