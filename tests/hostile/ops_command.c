@@ -236,6 +236,17 @@ static void learn(struct lane *l, struct fd_slot *f)
 	pthread_mutex_unlock(&l->w->map_lock);
 }
 
+/* @a goes to the kernel, and comes from it, at an address that may be nonsense. */
+static int attach_at(int fd, struct sluice_attach *a, void *p)
+{
+	int volatile ret;	/* GUARDED() comes back by longjmp() */
+
+	(void)GUARDED(memcpy(p, a, sizeof(*a)));
+	ret = result_of(ioctl(fd, SLUICE_IOC_ATTACH, p));
+	(void)GUARDED(memcpy(a, p, sizeof(*a)));
+	return ret;
+}
+
 static int attach(struct lane *l, struct fd_slot *f, void *p)
 {
 	struct sluice_attach a = {
@@ -252,9 +263,7 @@ static int attach(struct lane *l, struct fd_slot *f, void *p)
 		a.size = some_size(&l->rng, sizeof(a));
 		spoil(&l->rng, &a, sizeof(a));
 	}
-	(void)GUARDED(memcpy(p, &a, sizeof(a)));
-	ret = result_of(ioctl(f->fd, SLUICE_IOC_ATTACH, p));
-	(void)GUARDED(memcpy(&a, p, sizeof(a)));
+	ret = attach_at(f->fd, &a, p);
 	if (ret || a.size < sizeof(a))
 		return ret;
 	f->role = a.role;

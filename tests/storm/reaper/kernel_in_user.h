@@ -53,9 +53,15 @@ typedef s64 ktime_t;
 #define READ_ONCE(x)		(*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v)	(*(volatile __typeof__(x) *)&(x) = (v))
 #define data_race(x)		(x)
+#ifdef __SANITIZE_THREAD__		/* it does not know fences; slot_env.h has what it knows */
+#define smp_mb()		sl_fence()
+#define smp_rmb()		sl_fence()
+#define smp_wmb()		sl_fence()
+#else
 #define smp_mb()		__atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define smp_rmb()		__atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define smp_wmb()		__atomic_thread_fence(__ATOMIC_RELEASE)
+#endif
 #define min(a, b)		((a) < (b) ? (a) : (b))
 #define max(a, b)		((a) > (b) ? (a) : (b))
 #define min3(a, b, c)		min(a, min(b, c))
