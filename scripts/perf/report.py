@@ -15,7 +15,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 BEGIN, END = "<!-- measured: make perf writes from here -->", "<!-- measured: to here -->"
-OURS = {"floor", "floor-data", "ring", "sluice"}
+OURS = {"floor", "floor-data", "ring", "sluice", "sluice-batch"}
 
 
 def parse_options():
@@ -169,6 +169,9 @@ def flow_goals(figures, goals):
                 "≥ 1.5", ours and rival and by_round(rival["round_ns"], ours["round_ns"]), least=1.5)
     goals.ratio("the same, times a raw ring's, which acknowledges nothing", "≥ 0.5",
                 ours and ring and by_round(ring["round_ns"], ours["round_ns"]), least=0.5)
+    batch = figures.row("throughput", peer="sluice-batch", size=64)
+    goals.ratio("16 sent at a time: rate, times the best peer's", "≥ 1.5", batch and rival and
+                by_round(rival["round_ns"], batch["round_ns"]), least=1.5)
     one, most = figures.point("scaling", "sluice", 1), figures.point("scaling", "sluice", 8)
     goals.ratio("8 producers, 8 consumers: total rate, times one pair's", "≥ 0.7",
                 one and most and by_round(most["rounds"], one["rounds"]), least=0.7)

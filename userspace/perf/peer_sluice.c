@@ -137,6 +137,7 @@ static int sluice_peer_pong(struct peer_run *run, uint64_t n)
 
 /* ------------------------------------------------------------------- one way --- */
 
+#define FLOW_BATCH	16	/* messages that are sent together */
 #define FLOW_RUN	64	/* messages that are claimed and acknowledged together, at most */
 
 static int sluice_flow_ping(struct peer_run *run, uint64_t n, uint64_t *samples)
@@ -150,6 +151,36 @@ static int sluice_flow_ping(struct peer_run *run, uint64_t n, uint64_t *samples)
 		err = sluice_peer_send(run, s, s->data, i);
 		if (err)
 			return err;
+	}
+	return run->mode == MODE_SLEEP ? sluice_flush(s->ctx) : 0;
+}
+
+/* With one fence and one look for sleepers for all of a run. */
+static int sluice_flow_ping_batch(struct peer_run *run, uint64_t n, uint64_t *samples)
+{
+	struct sluice_state *s = run->state;
+	struct sluice_msg msgs[FLOW_BATCH];
+
+	for (uint64_t i = 0; i < n;) {
+		int k = n - i < FLOW_BATCH ? (int)(n - i) : FLOW_BATCH, sent = 0;
+
+		for (int m = 0; m < k; m++) {
+			char *data = s->data + (size_t)m * run->size;
+
+			peer_stamp(data, run->size, i + (uint64_t)m);
+			msgs[m] = (struct sluice_msg){
+				.counter = i + (uint64_t)m, .data = data,
+				.len = (uint32_t)run->size, .buffer = SLUICE_NO_BUFFER,
+			};
+		}
+		while (sent < k) {
+			int ret = sluice_send_batch(s->out, msgs + sent, k - sent, SLUICE_FOREVER);
+
+			if (ret < 0)
+				return peer_fail(run, -ret, "send: %s", sluice_error());
+			sent += ret;
+		}
+		i += (uint64_t)k;
 	}
 	return run->mode == MODE_SLEEP ? sluice_flush(s->ctx) : 0;
 }
@@ -257,5 +288,16 @@ const struct peer peer_sluice = {
 	.job[WORK_ROUND]	= { sluice_peer_ping, sluice_peer_pong },
 	.job[WORK_FLOW]		= { sluice_flow_ping, sluice_flow_pong },
 	.job[WORK_PAYLOAD]	= { sluice_payload_ping, sluice_payload_pong },
+	.teardown	= sluice_peer_teardown,
+};
+
+const struct peer peer_sluice_batch = {
+	.name		= "sluice-batch",
+	.title		= "the same, 16 messages sent at a time",
+	.modes		= MODE_SPIN | MODE_SLEEP,
+	.max_size	= PEER_SIZE_MAX / FLOW_BATCH,
+	.setup		= sluice_peer_setup,
+	.open		= sluice_peer_open,
+	.job[WORK_FLOW]		= { sluice_flow_ping_batch, sluice_flow_pong },
 	.teardown	= sluice_peer_teardown,
 };

@@ -8,7 +8,7 @@
 #include "peer_program.h"
 
 extern const struct peer peer_floor, peer_floor_data, peer_ring, peer_pipe, peer_unix_stream,
-	peer_unix_seqpacket, peer_sluice, peer_call, peer_call_untold, peer_call_batch,
+	peer_unix_seqpacket, peer_sluice, peer_sluice_batch, peer_call, peer_call_untold, peer_call_batch,
 	peer_call_untold_batch, peer_unix_batch;
 
 static const struct peer *const built_in[] = {
@@ -16,6 +16,7 @@ static const struct peer *const built_in[] = {
 	&peer_floor_data,
 	&peer_ring,
 	&peer_sluice,
+	&peer_sluice_batch,
 	&peer_unix_stream,
 	&peer_unix_seqpacket,
 	&peer_pipe,
