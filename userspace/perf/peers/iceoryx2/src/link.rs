@@ -37,7 +37,7 @@ pub struct Link {
     subscriber: Subscriber<ipc::Service, [u8], ()>,
     notifier: Option<Notifier<ipc::Service>>,
     listener: Option<Listener<ipc::Service>>,
-    _services: Services,
+    services: Services,
     _node: Node<ipc::Service>,
 }
 
@@ -84,19 +84,26 @@ impl Link {
                 Some(bell) => Some(bell.listener_builder().create()?),
                 None => None,
             },
-            _services: services,
+            services,
             _node: node,
         };
         link.wait_for_other_side()?;
         Ok(link)
     }
 
+    /// Ports that are listed may still be without a connection, and a message is then delivered to
+    /// nobody: each side says hello until it is heard, and hears the other one.
     fn wait_for_other_side(&self) -> Result<()> {
         let start = Instant::now();
-        while !self._services.complete() {
+        let mut heard = false;
+        let mut said = false;
+
+        while !(heard && said) {
             if start.elapsed() > PATIENCE {
                 return Err("the other side did not come within 20 s".into());
             }
+            said = said || self.services.complete() && self.loan(1)?.send()? == 1;
+            heard = heard || self.subscriber.receive()?.is_some();
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
