@@ -49,6 +49,9 @@ check-%:
 ## make perf-balance    how each policy spreads work over replicas, with a plot
 ## make perf-priority   a class of messages under a flood of another, with a plot
 ## make perf-batch      runs with a latency bound, prefetch, the reorder window, with plots
+perf:
+	@scripts/perf-all
+
 perf-start perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority:
 	@scripts/$@
 
