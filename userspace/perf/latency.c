@@ -37,6 +37,7 @@ static const char usage_text[] =
 "  --rounds N        default 10\n"
 "  --messages N      round trips a round; default 50000 spinning, 3000 sleeping,\n"
 "                    20000 adaptive\n"
+"  --time T          of a peer in a round, at most: slow ones get fewer messages\n"
 "  --warmup N        round trips before them; default a tenth\n"
 "  --cpus A,B        processors of the two processes; default the first two allowed\n"
 "  --peers LIST      default all but calls; the floor is measured in any case\n"
@@ -129,7 +130,7 @@ static void list_peers(void)
 enum latency_option {
 	OPT_MODE = 256, OPT_SIZE, OPT_ROUNDS, OPT_MESSAGES, OPT_WARMUP, OPT_CPUS, OPT_PEERS,
 	OPT_SLOTS, OPT_TIMEOUT, OPT_JSON, OPT_JSON_FILE, OPT_PLOT_FILE, OPT_LIST_PEERS, OPT_QUIET,
-	OPT_PEER_PROGRAMS, OPT_HELP,
+	OPT_PEER_PROGRAMS, OPT_TIME, OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -137,6 +138,7 @@ static const struct option long_options[] = {
 	{ "size", required_argument, NULL, OPT_SIZE },
 	{ "rounds", required_argument, NULL, OPT_ROUNDS },
 	{ "messages", required_argument, NULL, OPT_MESSAGES },
+	{ "time", required_argument, NULL, OPT_TIME },
 	{ "warmup", required_argument, NULL, OPT_WARMUP },
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "peers", required_argument, NULL, OPT_PEERS },
@@ -168,6 +170,8 @@ static int parse_number(struct latency *l, int opt, const char *text)
 		return err;
 	case OPT_MESSAGES:
 		return perf_parse_count("--messages", text, 1, 100000000, &l->messages);
+	case OPT_TIME:
+		return perf_parse_time("--time", text, 60000000000ull, &l->round_ns);
 	case OPT_WARMUP:
 		return perf_parse_count("--warmup", text, 0, 100000000, &l->warmup);
 	case OPT_SLOTS:
@@ -292,6 +296,47 @@ static double ns_per_tick(void)
 	return (double)sluice_ticks_to_ns(1ull << 32) / (double)(1ull << 32);
 }
 
+#define CALIBRATE	100	/* round trips that tell how many fit into --time */
+
+/* A program that fails is left out; what is built in has to work. */
+static int row_failed(struct latency_row *row, int err, const char *error)
+{
+	if (err == -EINTR)
+		return err;
+	perf_error("%s (%s): %s", row->peer->name, latency_mode_name(row->mode), error);
+	if (!row->peer->private)
+		return err;
+	snprintf(row->failed, sizeof(row->failed), "%s", error);
+	return 0;
+}
+
+static int calibrate_row(struct latency *l, struct latency_row *row)
+{
+	uint64_t samples[CALIBRATE], switches[2], fit;
+	struct peer_run run = {
+		.peer = row->peer, .mode = row->mode, .size = l->size, .slots = l->slots,
+	};
+	struct run_settings set = {
+		.warmup = CALIBRATE, .messages = CALIBRATE,
+		.cpus = { l->cpus[0], l->cpus[1] }, .timeout_s = l->timeout_s,
+	};
+	char error[256];
+	int err = run_peer(&run, &set, samples, switches, error, sizeof(error));
+
+	if (err)
+		return row_failed(row, err, error);
+	stats_sort(samples, CALIBRATE);
+	fit = (uint64_t)((double)l->round_ns / (stats_median_grouped(samples, CALIBRATE) *
+						ns_per_tick()));
+	if (fit < CALIBRATE)
+		fit = CALIBRATE;
+	if (fit < row->messages)
+		row->messages = fit;
+	if (row->warmup > row->messages)
+		row->warmup = row->messages / 10;
+	return 0;
+}
+
 static int measure_row(struct latency *l, struct latency_row *row, unsigned int round)
 {
 	struct peer_run run = {
@@ -306,12 +351,8 @@ static int measure_row(struct latency *l, struct latency_row *row, unsigned int 
 	char error[256];
 	int err = run_peer(&run, &set, samples, switches, error, sizeof(error));
 
-	if (err) {
-		if (err != -EINTR)
-			perf_error("%s (%s): %s", row->peer->name, latency_mode_name(row->mode),
-				   error);
-		return err;
-	}
+	if (err)
+		return row_failed(row, err, error);
 	stats_sort(samples, row->messages);
 	row->round_p50[round] = stats_median_grouped(samples, row->messages) * ns_per_tick();
 	row->n_samples += row->messages;
@@ -324,9 +365,15 @@ static int measure_row(struct latency *l, struct latency_row *row, unsigned int 
 
 static int measure(struct latency *l)
 {
+	for (int i = 0; l->round_ns && i < l->n_rows; i++) {
+		int err = calibrate_row(l, &l->row[i]);
+
+		if (err)
+			return err;
+	}
 	for (unsigned int round = 0; round < l->rounds; round++) {
 		for (int i = 0; i < l->n_rows; i++) {
-			int err = measure_row(l, &l->row[i], round);
+			int err = l->row[i].failed[0] ? 0 : measure_row(l, &l->row[i], round);
 
 			if (err)
 				return err;
@@ -367,7 +414,7 @@ static const struct latency_row *find_row(const struct latency *l, const char *p
 {
 	for (int i = 0; i < l->n_rows; i++)
 		if (l->row[i].mode == mode && !strcmp(l->row[i].peer->name, peer))
-			return &l->row[i];
+			return l->row[i].failed[0] ? NULL : &l->row[i];
 	return NULL;
 }
 

@@ -17,6 +17,7 @@
  * @samples:	room for rounds * messages round trips, in ticks; sorted when all are there
  * @round_p50:	median of each round, ns
  * @switches:	voluntary context switches of ping and of pong, all rounds
+ * @failed:	why a peer that is a program of its own could not be measured; "" = it was
  */
 struct latency_row {
 	const struct peer *peer;
@@ -27,6 +28,7 @@ struct latency_row {
 	uint64_t n_samples;
 	double round_p50[LATENCY_MAX_ROUNDS];
 	uint64_t switches[2];
+	char failed[160];
 };
 
 struct latency {
@@ -35,6 +37,7 @@ struct latency {
 	uint32_t slots;
 	unsigned int rounds;
 	uint64_t messages;		/* 0: by mode */
+	uint64_t round_ns;		/* a slow peer gets fewer messages, to be done in this time; 0: none */
 	uint64_t warmup;		/* UINT64_MAX: a tenth of the messages */
 	int cpus[2];
 	unsigned int timeout_s;

@@ -65,6 +65,11 @@ void latency_print(const struct latency *l, FILE *f)
 	for (int i = 0; i < l->n_rows; i++) {
 		const struct latency_row *row = &l->row[i];
 
+		if (row->failed[0]) {
+			fprintf(f, "%-12s %-8s %s\n", row->peer->name,
+				latency_mode_name(row->mode), row->failed);
+			continue;
+		}
 		fprintf(f, "%-12s %-8s %9.1f", row->peer->name, latency_mode_name(row->mode),
 			latency_median(row));
 		for (size_t k = 0; k < N_PERCENTILES; k++)
@@ -105,6 +110,11 @@ static struct json_object *row_json(const struct latency *l, const struct latenc
 	json_object_object_add(o, "peer", json_object_new_string(row->peer->name));
 	json_object_object_add(o, "title", json_object_new_string(row->peer->title));
 	json_object_object_add(o, "mode", json_object_new_string(latency_mode_name(row->mode)));
+	if (row->failed[0]) {
+		json_object_object_add(o, "failed", json_object_new_string(row->failed));
+		json_object_put(rounds);
+		return o;
+	}
 	json_object_object_add(o, "messages", json_object_new_uint64(row->messages));
 	json_object_object_add(o, "warmup", json_object_new_uint64(row->warmup));
 	json_object_object_add(o, "samples", json_object_new_uint64(row->n_samples));
@@ -154,6 +164,8 @@ int latency_write_plot(const struct latency *l, FILE *f)
 	for (int i = 0; i < l->n_rows; i++) {
 		const struct latency_row *row = &l->row[i];
 
+		if (row->failed[0])
+			continue;
 		fprintf(f, "%s\"%s %s\"\n", i ? "\n\n" : "", row->peer->name,
 			latency_mode_name(row->mode));
 		/* Evenly spaced on the logarithmic axis, as far as there are samples. */
