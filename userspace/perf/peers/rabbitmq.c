@@ -19,7 +19,8 @@ static struct {
 	const char *to, *from;		/* queues */
 	char *outgoing, *incoming;
 	uint64_t tag;			/* of the message in incoming */
-	uint64_t published, confirmed;
+	uint64_t published, confirmed;	/* all up to here */
+	bool early[PROGRAM_SLOTS_MAX];	/* after that, by tag: what is confirmed already */
 } g;
 
 static const struct program_peer rabbitmq;
@@ -70,15 +71,22 @@ static void rabbitmq_close(struct program *p)
 	rabbitmq_stop(&g.broker);
 }
 
+/* One confirm may stand for all before it, and nothing says that they come in order. */
+static void note_confirm(const amqp_basic_ack_t *ack)
+{
+	if (!ack->multiple)
+		g.early[ack->delivery_tag % PROGRAM_SLOTS_MAX] = true;
+	for (uint64_t t = g.confirmed + 1; ack->multiple && t <= ack->delivery_tag; t++)
+		g.early[t % PROGRAM_SLOTS_MAX] = true;
+	while (g.early[(g.confirmed + 1) % PROGRAM_SLOTS_MAX])
+		g.early[++g.confirmed % PROGRAM_SLOTS_MAX] = false;
+}
+
 static void await_confirms(uint64_t open)
 {
 	while (g.published - g.confirmed > open) {
-		const amqp_basic_ack_t *ack;
-
 		amqp_maybe_release_buffers(g.out);
-		ack = rabbitmq_await_method(g.out, AMQP_BASIC_ACK_METHOD);
-		/* One that says "all before as well" counts for them; others come in any order. */
-		g.confirmed = ack->multiple ? ack->delivery_tag : g.confirmed + 1;
+		note_confirm(rabbitmq_await_method(g.out, AMQP_BASIC_ACK_METHOD));
 	}
 }
 
@@ -130,7 +138,10 @@ static const struct program_peer rabbitmq = {
 	.payload	= rabbitmq_payload,
 };
 
+/* For scripts/perf/peer_recovery.py, with a broker of the same kind. */
 int main(int argc, char **argv)
 {
+	if (argc == 4 && !strcmp(argv[1], "--recovery"))
+		return rabbitmq_recovery(argv[2], argv[3]);
 	return program_main(argc, argv, &rabbitmq);
 }

@@ -62,4 +62,7 @@ size_t rabbitmq_receive(amqp_connection_state_t c, void *data, size_t room, uint
 void rabbitmq_ack(amqp_connection_state_t c, uint64_t tag);
 
 
+/** rabbitmq_recovery() - `rabbitmq --recovery COUNT DIR`: so many lines of ns; exit status */
+int rabbitmq_recovery(const char *count, const char *dir);
+
 #endif /* SLUICE_PERF_RABBITMQ_H */
