@@ -38,6 +38,11 @@ static int the_port(const struct program *p, int port)
 	return port;
 }
 
+static void rabbitmq_prepare(struct program *p)
+{
+	rabbitmq_start(p, &g.broker);
+}
+
 static void rabbitmq_open(struct program *p)
 {
 	int port;
@@ -46,8 +51,6 @@ static void rabbitmq_open(struct program *p)
 	g.from = p->ping ? "to-ping" : "to-pong";
 	g.outgoing = program_buffer(p->size);
 	g.incoming = program_buffer(p->size);
-	if (!p->ping)
-		rabbitmq_start(p, &g.broker);
 	port = the_port(p, g.broker.port);
 	g.out = rabbitmq_connect(port);
 	g.in = rabbitmq_connect(port);
@@ -129,6 +132,7 @@ PROGRAM_WORKS(rabbitmq, way, way, way)
 
 static const struct program_peer rabbitmq = {
 	.name		= "rabbitmq",
+	.prepare	= rabbitmq_prepare,
 	.open		= rabbitmq_open,
 	.flush		= rabbitmq_flush,
 	.close		= rabbitmq_close,

@@ -21,7 +21,6 @@
 
 /* Not the wrapper in /usr/sbin, which changes to another user and another directory. */
 #define SERVER		"/usr/lib/rabbitmq/bin/rabbitmq-server"
-#define START_S		120	/* in a box on a busy machine */
 
 /* A port that is free now; nobody keeps it until the broker takes it. */
 static int free_port(void)
@@ -132,13 +131,14 @@ static void await_broker(const struct program *p, struct rabbitmq_broker *b)
 {
 	struct timespec pause = { .tv_nsec = 20000000 };
 
-	for (int left = START_S * 50; !answers(b->port); left--) {
+	for (int left = PROGRAM_PREPARE_S * 50; !answers(b->port); left--) {
 		if (waitpid(b->server, NULL, WNOHANG) == b->server) {
 			b->server = 0;
 			program_fail("the broker ended; see %s/server.out", p->dir);
 		}
 		if (!left)
-			program_fail("the broker did not answer within %d s", START_S);
+			program_fail("the broker did not answer within %d s",
+				     PROGRAM_PREPARE_S);
 		nanosleep(&pause, NULL);
 	}
 }
