@@ -193,10 +193,10 @@ static void announce(const struct program *p, const char *what, bool ping)
 	free(path);
 }
 
-static void await(const struct program *p, const char *what, bool ping)
+static void await(const struct program *p, const char *what, bool ping, int seconds)
 {
 	char name[64], *path;
-	int left = PROGRAM_WAIT_S * 1000;
+	int left = seconds * 1000;
 
 	snprintf(name, sizeof(name), "%s.%s", ping ? "ping" : "pong", what);
 	path = program_path(p, "", name);
@@ -205,7 +205,7 @@ static void await(const struct program *p, const char *what, bool ping)
 
 		if (!left--)
 			program_fail("%s did not come within %d s", ping ? "ping" : "pong",
-				     PROGRAM_WAIT_S);
+				     seconds);
 		nanosleep(&ms, NULL);
 	}
 	free(path);
@@ -241,11 +241,20 @@ static void say_hello(struct program *p, const struct program_way *way)
 
 static void connect_both(struct program *p, const struct program_peer *peer)
 {
+	int seconds = PROGRAM_WAIT_S;
+
+	if (peer->prepare) {
+		seconds = PROGRAM_PREPARE_S;
+		announce(p, "here", p->ping);
+		await(p, "here", !p->ping, PROGRAM_WAIT_S);
+		if (!p->ping)
+			peer->prepare(p);
+	}
 	if (p->ping)
-		await(p, "open", false);
+		await(p, "open", false, seconds);
 	peer->open(p);
 	announce(p, "open", p->ping);
-	await(p, "open", !p->ping);
+	await(p, "open", !p->ping, PROGRAM_WAIT_S);
 	if (peer->joined)
 		peer->joined(p);
 	say_hello(p, peer->way);

@@ -17,7 +17,8 @@
  *            part is unique: what has a name outside of DIR is named after it, and is removed by
  *            the program that made it, after a failure too as far as it can.
  *
- * Both sides connect, whichever is first, and wait for the other for 20 s at most. Then each writes
+ * Both sides connect, whichever is first, and wait for the other for 20 s at most (longer if pong
+ * has a broker to start, and is there). Then each writes
  * a 64-bit zero: ready. From then on it reads commands, one a line, and answers each when the work
  * is done, never during it, with little-endian 64-bit numbers.
  *
@@ -67,6 +68,7 @@ extern "C" {
 #define PROGRAM_SIZE_MAX	(1u << 20)
 #define PROGRAM_SLOTS_MAX	65536u
 #define PROGRAM_WAIT_S		20	/* for the other side */
+#define PROGRAM_PREPARE_S	120	/* for its broker, once it is there */
 #define PROGRAM_LINE		64	/* bytes */
 
 /**
@@ -106,6 +108,7 @@ struct program_way {
 /**
  * struct program_peer - what a program measures
  * @name:	for error messages
+ * @prepare:	of pong, when both are there and before open(): what takes long, a broker say
  * @open:	of pong first, which makes what both use; when it is done, that of ping
  * @joined:	both are open: the second half of opening, and the time to remove names
  * @flush:	until all that was sent is on its way without this process (NULL: always so)
@@ -115,6 +118,7 @@ struct program_way {
  */
 struct program_peer {
 	const char *name;
+	void (*prepare)(struct program *p);
 	void (*open)(struct program *p);
 	void (*joined)(struct program *p);
 	void (*flush)(struct program *p);

@@ -1,244 +1,371 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A Python queue over shared memory, in the manner of vLLM's message queue between its processes.
+"""A queue for Python objects over shared memory, as vLLM's processes use, as a peer program.
 
-One process of a pair that sluice-perf measures; written anew for it after vLLM's design, not copied:
-a ring of equal chunks in multiprocessing.shared_memory. Before each chunk there is one byte that the
-writer sets when the chunk is written, and one byte for each reader (here one) that says it is read. A
-writer waits for a chunk whose reader is done with it, a reader for one that is written and not yet
-read; both poll the flags. Messages are pickled (protocol 5) straight into or out of their chunk.
+usage: shm_queue.py LIBSLUICE --side ping|pong --mode spin|sleep --size BYTES --slots N --dir DIR
 
-Waiting: both call sched_yield() between two looks. A reader that has had no message for 10 s sleeps
-for 0.1 s between them, as vLLM's does: no wake-up by the kernel, so mode sleep is not offered.
+The idea is that of vLLM's ShmRingBuffer and MessageQueue; no line is theirs. A ring of chunks of
+one size in multiprocessing.shared_memory; beside it a byte for each chunk that says "written", and
+one for each reader that says "read". The writer takes the next chunk when all have read it, the
+reader polls; nobody is woken. Objects are pickled into the chunk and out of it.
 
-Flags and data are plain memory. As in vLLM, taking a lock of the process is the fence before a look
-at the flags and between data and flag.
+LIBSLUICE is libsluice.so, for its clock: time.perf_counter_ns() is a system call in a box.
 """
 
 import argparse
+import ctypes
 import os
+import pathlib
 import pickle
+import signal
 import struct
 import sys
-import threading
 import time
 from multiprocessing import resource_tracker, shared_memory
 
-PATIENCE = 20.0
-WORD = 8
-LINE = 64
-PICKLE_ROOM = 64  # a pickled bytes object of n bytes has at most n + 64
-SPIN_SECONDS = 10.0
-SLEEP_SECONDS = 0.1
-FENCE = threading.Lock()
+SIZE_MIN, SIZE_MAX, SLOTS_MAX, COMMANDS_MAX = 8, 1 << 20, 65536, 100_000_000
+WAIT_S = 20
+WORD, LINE = 8, 64
+WORDS_OF_LINE = LINE // WORD
+PICKLE_ROOM = 64  # bytes that a pickle has more than its object, at most
+RING_MAX = 64 << 20  # bytes of a ring; fewer slots then, as in vLLM, which has 10
+SLEEP_FIRST_S, SLEEP_MAX_S = 10e-6, 0.1
+PR_SET_PDEATHSIG = 1
+STAMP = struct.Struct("<Q")
 
 
-def fence():
-    """What vLLM does for a memory barrier: a lock is taken and given back."""
-    with FENCE:
+class Failure(Exception):
+    """What is said on standard error before the program ends with 1."""
+
+
+# ------------------------------------------------------------------- waiting ---
+
+class Spin:
+    """vLLM's usual wait: the processor is offered to others, and that is all."""
+
+    def again(self):
+        os.sched_yield()
+
+    def over(self):
         pass
 
 
-class Waiter:
-    """A reader yields the processor between two looks, and sleeps once nothing has come for long."""
+class Sleep:
+    """A yield, then sleeps that get longer, up to vLLM's tenth of a second.
+
+    vLLM does so for readers that are idle for long (VLLM_SLEEP_WHEN_IDLE), and polls for 3 s before.
+    """
 
     def __init__(self):
-        self.last = time.monotonic()
+        self.seconds = 0.0
 
-    def wait(self):
-        if time.monotonic() - self.last < SPIN_SECONDS:
+    def again(self):
+        if self.seconds:
+            time.sleep(self.seconds)
+            self.seconds = min(2 * self.seconds, SLEEP_MAX_S)
+        else:
             os.sched_yield()
-        else:
-            time.sleep(SLEEP_SECONDS)
+            self.seconds = SLEEP_FIRST_S
 
-    def done(self):
-        self.last = time.monotonic()
+    def over(self):
+        self.seconds = 0.0
 
 
-class Ring:
-    """One direction: the writer's process creates it, the reader's opens it."""
+# --------------------------------------------------------------------- queue ---
 
-    def __init__(self, name, chunks, size, create):
-        self.chunks = chunks
-        self.size = size + PICKLE_ROOM
-        self.create = create
-        self.at = 0
-        self.waiter = Waiter()
-        total = chunks * self.size + 2 * chunks
-        if create:
-            self.memory = shared_memory.SharedMemory(name=name, create=True, size=total)
-            self.memory.buf[chunks * self.size:total] = bytes(2 * chunks)
-        else:
-            self.memory = open_patiently(name)
-        self.flags = self.memory.buf[chunks * self.size:total]
-        self.data = self.memory.buf
+class Queue:
+    """One direction: a writer and one reader, over @view of shared memory.
 
-    def close(self):
-        self.flags.release()
-        self.data = None
-        self.memory.close()
-        if self.create:
-            self.memory.unlink()
+    Chunks come first, then two bytes for each. They are plain stores: enough where stores are seen
+    in their order (x86), and the interpreter is far slower than any store buffer elsewhere.
+    """
+
+    def __init__(self, view, chunks, room, wait):
+        self.data, self.flags = view[:chunks * room], view[chunks * room:chunks * (room + 2)]
+        self.chunks, self.room, self.wait, self.at = chunks, room, wait, 0
+
+    @staticmethod
+    def bytes(chunks, room):
+        # The other direction's flags are in other lines.
+        return -(-chunks * (room + 2) // (2 * LINE)) * 2 * LINE
 
     def put(self, message):
-        """Pickles a message into the next chunk once its reader is done with it."""
-        flags, at = self.flags, 2 * self.at
-        fence()
-        while flags[at] and not flags[at + 1]:
-            os.sched_yield()
-            fence()
-        begin = self.at * self.size
-        pickled = pickle.dumps(message, protocol=5)
-        flags[at] = 0
+        written, read = 2 * self.at, 2 * self.at + 1
+        flags, wait = self.flags, self.wait
+        pickled = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        if len(pickled) > self.room:
+            raise Failure(f"a pickle has {len(pickled)} bytes, a chunk has {self.room}")
+        while flags[written] and not flags[read]:
+            wait.again()
+        wait.over()
+        flags[written] = 0
+        begin = self.at * self.room
         self.data[begin:begin + len(pickled)] = pickled
-        flags[at + 1] = 0
-        fence()
-        flags[at] = 1
-        fence()
+        flags[read] = 0
+        flags[written] = 1
         self.at = (self.at + 1) % self.chunks
 
     def get(self):
-        """Unpickles the next message out of its chunk."""
-        flags, at = self.flags, 2 * self.at
-        fence()
-        while not flags[at] or flags[at + 1]:
-            self.waiter.wait()
-            fence()
-        begin = self.at * self.size
-        message = pickle.loads(self.data[begin:begin + self.size])
-        flags[at + 1] = 1
-        fence()
-        self.waiter.done()
+        written, read = 2 * self.at, 2 * self.at + 1
+        flags, wait = self.flags, self.wait
+        while not flags[written] or flags[read]:
+            wait.again()
+        wait.over()
+        begin = self.at * self.room
+        # A pickle knows where it ends.
+        message = pickle.loads(self.data[begin:begin + self.room])
+        flags[read] = 1
         self.at = (self.at + 1) % self.chunks
         return message
 
-
-def open_patiently(name):
-    """Opens memory that the other side creates. The tracker must not remove it at our exit."""
-    start = time.monotonic()
-    while True:
-        try:
-            memory = shared_memory.SharedMemory(name=name)
-            resource_tracker.unregister(memory._name, "shared_memory")
-            return memory
-        except (FileNotFoundError, ValueError):  # ValueError: it has no size yet
-            if time.monotonic() - start > PATIENCE:
-                raise RuntimeError("the other side did not come within 20 s") from None
-            time.sleep(0.001)
+    def close(self):
+        self.data.release()
+        self.flags.release()
 
 
-def stamped(template, number):
-    word = struct.pack("<Q", number)
-    return word if len(template) <= WORD else word + template[WORD:-WORD] + word
+def untracked(name):
+    """Attaches. Python before 3.13 would have the memory unlinked by whoever ends first."""
+    register = resource_tracker.register
+    resource_tracker.register = lambda *_: None
+    try:
+        return shared_memory.SharedMemory(name)
+    finally:
+        resource_tracker.register = register
 
 
-def check(data, size, number):
-    word = struct.pack("<Q", number)
-    if len(data) != size or data[:WORD] != word or data[-WORD:] != word:
-        raise RuntimeError(f"message {number} did not arrive whole and in order")
+# ---------------------------------------------------------------- rendezvous ---
+
+def announce(options, what):
+    (options.dir / f"{options.side}.{what}").touch()
+
+
+def await_other(options, what):
+    other = "pong" if options.side == "ping" else "ping"
+    deadline = time.monotonic() + WAIT_S
+    while not (options.dir / f"{other}.{what}").exists():
+        if time.monotonic() > deadline:
+            raise Failure(f"{other} did not come within {WAIT_S} s")
+        time.sleep(0.001)
+
+
+def late(*_):
+    raise Failure(f"the other side was not heard within {WAIT_S} s")
 
 
 class Peer:
-    """What one side does; a method for each command and side."""
+    """This side's two queues. Use as a context."""
 
-    def __init__(self, out, inward, size):
-        self.out = out
-        self.inward = inward
-        self.size = size
+    def __init__(self, options, clock):
+        self.options, self.clock = options, clock
+        self.memory, self.views, self.named = None, [], False
 
-    def timed(self, count, message, answer_size):
-        samples = []
-        begin = time.monotonic_ns()
-        for i in range(count):
-            self.out.put(message(i))
-            check(self.inward.get(), answer_size, i)
-            end = time.monotonic_ns()
-            samples.append(end - begin)
-            begin = end
-        return samples
+    def __enter__(self):
+        return self
 
-    def ping_round(self, count):
-        template = bytes(self.size)
-        return self.timed(count, lambda i: stamped(template, i), self.size)
+    def join(self):
+        options = self.options
+        room = options.size + PICKLE_ROOM
+        chunks = max(1, min(options.slots, RING_MAX // room))
+        one = Queue.bytes(chunks, room)
+        name = f"sluice-{options.dir.name}"
+        if options.side == "ping":
+            await_other(options, "open")
+            self.memory = untracked(name)
+        else:
+            # Killed before the other side has come, its tracker, a process, removes the name.
+            self.memory = shared_memory.SharedMemory(name, create=True, size=2 * one)
+            self.named = True
+        wait = Spin if options.mode == "spin" else Sleep
+        self.views = [Queue(self.memory.buf[at:at + one], chunks, room, wait())
+                      for at in (0, one)]
+        self.out, self.into = self.views if options.side == "ping" else self.views[::-1]
+        announce(options, "open")
+        await_other(options, "open")
+        self.unlink()
 
-    def pong_round(self, count):
-        for _ in range(count):
-            self.out.put(self.inward.get())
-        return [0]
+    def unlink(self):
+        if self.named:
+            self.named = False
+            self.memory.unlink()
 
-    def ping_flow(self, count):
-        template = bytes(self.size)
-        begin = time.monotonic_ns()
-        for i in range(count):
-            self.out.put(stamped(template, i))
-        return [time.monotonic_ns() - begin]
+    def __exit__(self, *_):
+        self.unlink()
+        for queue in self.views:
+            queue.close()
 
-    def pong_flow(self, count):
-        begin = None
-        for i in range(count):
-            data = self.inward.get()
-            begin = begin or time.monotonic_ns()
-            check(data, self.size, i)
-        return [time.monotonic_ns() - begin if begin else 0]
-
-    def ping_payload(self, count):
-        words = self.size // WORD
-        rest = bytes(self.size % WORD)
-        return self.timed(count, lambda i: struct.pack("<Q", i + 1) * words + rest, WORD)
-
-    def pong_payload(self, count):
-        for i in range(count):
-            data = self.inward.get()
-            words = memoryview(data)[:len(data) // WORD * WORD].cast("Q")[::LINE // WORD]
-            if len(data) != self.size or sum(words) != (i + 1) * len(words):
-                raise RuntimeError(f"payload {i} is not what was written")
-            self.out.put(struct.pack("<Q", i))
-        return [0]
+    def hello(self):
+        signal.signal(signal.SIGALRM, late)
+        signal.alarm(WAIT_S)
+        if self.options.side == "pong":
+            self.into.get()
+        self.out.put(bytes(WORD))
+        if self.options.side == "ping":
+            self.into.get()
+        signal.alarm(0)
 
 
-def reply(numbers):
-    sys.stdout.buffer.write(struct.pack(f"<{len(numbers)}Q", *numbers))
-    sys.stdout.buffer.flush()
+# --------------------------------------------------------------------- works ---
+
+def check(message, size, number):
+    if len(message) != size:
+        raise Failure(f"message {number} has {len(message)} bytes instead of {size}")
+    first, last = STAMP.unpack_from(message)[0], STAMP.unpack_from(message, size - WORD)[0]
+    if first != number or last != number:
+        raise Failure(f"message {number} carries the numbers {first} and {last}")
 
 
-def serve(peer, side):
-    """Both sides are there once each has had the other's first message."""
-    peer.out.put(b"")
-    if peer.inward.get() != b"":
-        raise RuntimeError("the other side's first message is not a greeting")
-    reply([0])
+def check_sum(message, size, number):
+    if len(message) != size:
+        raise Failure(f"payload {number} has {len(message)} bytes instead of {size}")
+    words = memoryview(message)[:size // WORD * WORD].cast("Q")[::WORDS_OF_LINE]
+    total = sum(words)
+    if total != (number + 1) * len(words):
+        raise Failure(f"payload {number} adds up to {total} instead of "
+                      f"{(number + 1) * len(words)}")
+
+
+def stamped(message, number):
+    STAMP.pack_into(message, len(message) - WORD, number)
+    STAMP.pack_into(message, 0, number)
+    return message
+
+
+def ping_round(peer, n):
+    now, put, get, size = peer.clock.now, peer.out.put, peer.into.get, peer.options.size
+    message, times, begin = bytearray(size), [0] * n, now()
+    for i in range(n):
+        put(stamped(message, i))
+        check(get(), size, i)
+        end = now()
+        times[i] = end - begin
+        begin = end
+    return times
+
+
+def pong_round(peer, n):
+    put, get = peer.out.put, peer.into.get
+    for _ in range(n):
+        put(get())
+    return None
+
+
+def ping_flow(peer, n):
+    put, message, begin = peer.out.put, bytearray(peer.options.size), peer.clock.now()
+    for i in range(n):
+        put(stamped(message, i))
+    return [peer.clock.now() - begin]
+
+
+def pong_flow(peer, n):
+    get, size = peer.into.get, peer.options.size
+    check(get(), size, 0)
+    begin = peer.clock.now()
+    for i in range(1, n):
+        check(get(), size, i)
+    return [peer.clock.now() - begin]
+
+
+def ping_payload(peer, n):
+    now, put, get, size = peer.clock.now, peer.out.put, peer.into.get, peer.options.size
+    times, begin = [0] * n, now()
+    for i in range(n):
+        word = STAMP.pack(i + 1)
+        put(word * (size // WORD) + word[:size % WORD])
+        answer = get()
+        if answer != STAMP.pack(i):
+            raise Failure(f"payload {i} was answered with {answer!r}")
+        end = now()
+        times[i] = end - begin
+        begin = end
+    return times
+
+
+def pong_payload(peer, n):
+    for i in range(n):
+        check_sum(peer.into.get(), peer.options.size, i)
+        peer.out.put(STAMP.pack(i))
+    return None
+
+
+WORKS = {(side, work): function for side, functions in {
+    "ping": {"round": ping_round, "flow": ping_flow, "payload": ping_payload},
+    "pong": {"round": pong_round, "flow": pong_flow, "payload": pong_payload},
+}.items() for work, function in functions.items()}
+
+
+# ------------------------------------------------------------------ commands ---
+
+class Clock:
+    """sluice_ticks(). PyDLL, as there is nobody to give the interpreter's lock to."""
+
+    def __init__(self, path):
+        library = ctypes.PyDLL(path)
+        self.now, self.to_ns = library.sluice_ticks, library.sluice_ticks_to_ns
+        self.now.restype = self.to_ns.restype = ctypes.c_uint64
+        self.to_ns.argtypes = [ctypes.c_uint64]
+        self.to_ns(1)  # calibrates
+
+
+def obey(peer, replies):
     for line in sys.stdin:
-        work, count = line.split()
-        reply(getattr(peer, f"{side}_{work}")(int(count)))
+        word, _, count = line.rstrip("\n").partition(" ")
+        work = WORKS.get((peer.options.side, word))
+        if not work:
+            raise Failure(f"cannot do '{word}'")
+        if not count.isdecimal() or not 1 <= int(count) <= COMMANDS_MAX:
+            raise Failure(f"no command: '{line.strip()}'")
+        times = work(peer, int(count))
+        # Nothing to say is a zero.
+        numbers = [peer.clock.to_ns(t) for t in times] if times else [0]
+        replies.write(struct.pack(f"<{len(numbers)}Q", *numbers))
+        replies.flush()
 
 
-def options():
-    parser = argparse.ArgumentParser()
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"shm-queue: {message}\n")
+
+
+def number(least, most):
+    def parse(text):
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"'{text}' is no number from {least} to {most}")
+        return int(text)
+    return parse
+
+
+def directory(text):
+    path = pathlib.Path(text)
+    if not path.name or not os.access(path, os.W_OK):
+        raise argparse.ArgumentTypeError(f"'{text}' is no directory to write to, with a name")
+    return path
+
+
+def parse_options():
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("libsluice")
     parser.add_argument("--side", choices=("ping", "pong"), required=True)
-    parser.add_argument("--mode", choices=("spin",), required=True)
-    parser.add_argument("--size", type=int, required=True)
-    parser.add_argument("--slots", type=int, required=True)
-    parser.add_argument("--dir", required=True)
+    parser.add_argument("--mode", choices=("spin", "sleep"), required=True)
+    parser.add_argument("--size", type=number(SIZE_MIN, SIZE_MAX), required=True)
+    parser.add_argument("--slots", type=number(1, SLOTS_MAX), required=True)
+    parser.add_argument("--dir", type=directory, required=True)
     return parser.parse_args()
 
 
-def run(args):
-    base = os.path.basename(os.path.normpath(args.dir))
-    other = "pong" if args.side == "ping" else "ping"
-    rings = [Ring(f"{base}-{args.side}", args.slots, args.size, create=True)]
-    try:
-        rings.append(Ring(f"{base}-{other}", args.slots, args.size, create=False))
-        serve(Peer(*rings, args.size), args.side)
-    finally:
-        for ring in rings:
-            ring.close()
-
-
 def main():
+    options = parse_options()
+    # Who spins for a message would do so for ever if the coordinator were killed.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
-        run(options())
-    except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError) as error:
-        sys.exit(f"shm_queue: {error}")
+        with Peer(options, Clock(options.libsluice)) as peer:
+            peer.join()
+            peer.hello()
+            sys.stdout.buffer.write(STAMP.pack(0))
+            sys.stdout.buffer.flush()
+            obey(peer, sys.stdout.buffer)
+    except (Failure, OSError, ValueError, pickle.UnpicklingError) as why:
+        print(f"shm-queue {options.side}: {why}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

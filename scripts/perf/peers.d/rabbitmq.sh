@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # tree: set by the script that reads this file
+# RabbitMQ with Debian's broker, which the peer starts by itself
+
+rabbitmq_policy=/usr/sbin/policy-rc.d
+
+# rabbitmq_packages: the package would start its service, and at every boot from then on. Whoever
+# has it already keeps it as it is.
+rabbitmq_packages() (
+	dpkg-query -W -f '${db:Status-Status}\n' rabbitmq-server 2>/dev/null | grep -qx installed &&
+		exec "$tree/scripts/setup" packages rabbitmq
+	if [ "$(id -u)" = 0 ] && [ ! -e "$rabbitmq_policy" ]; then
+		trap 'rm -f "$rabbitmq_policy"' EXIT
+		# 101: not allowed
+		printf '#!/bin/sh\nexit 101\n' >"$rabbitmq_policy"
+		chmod 755 "$rabbitmq_policy"
+	fi
+	"$tree/scripts/setup" packages rabbitmq || return 1
+	update-rc.d rabbitmq-server disable
+)
+
+build_rabbitmq() {
+	rabbitmq_packages || return 1
+	build_c rabbitmq "$1"
+}
+
+list_rabbitmq() {
+	line rabbitmq sleep round,flow,payload \
+		"RabbitMQ $(version_of rabbitmq-server), librabbitmq $(version_of librabbitmq4): classic queues, not durable, over TCP on 127.0.0.1, publisher confirms with slots messages unconfirmed, each message acknowledged by hand, prefetch = slots; the broker shares pong's processor" \
+		"$1/rabbitmq"
+}
