@@ -207,6 +207,7 @@ PROGRAM_WORKS(boost_peer, way, lend, answers)
 
 const struct program_peer boost_peer = {
 	.name = "boost",
+	.prepare = nullptr,
 	.open = boost_open,
 	.joined = remove_names,
 	.flush = nullptr,
