@@ -18,9 +18,9 @@
  *            the program that made it, after a failure too as far as it can.
  *
  * Both sides connect, whichever is first, and wait for the other for 20 s at most (longer if pong
- * has a broker to start, and is there). Then each writes
- * a 64-bit zero: ready. From then on it reads commands, one a line, and answers each when the work
- * is done, never during it, with little-endian 64-bit numbers.
+ * is there and has a broker to start). Then each writes a 64-bit zero: ready. From then on it reads
+ * commands, one a line, and answers each when the work is done, never during it, with little-endian
+ * 64-bit numbers.
  *
  *   round N    N messages there and back, one at a time. Message i (0, 1, ...) carries i in its
  *              first and its last 8 bytes. Pong sends a copy of all of what it got; ping checks
