@@ -132,6 +132,9 @@ struct program_peer {
 /** program_main() - main() of a peer program; its exit status */
 int program_main(int argc, char **argv, const struct program_peer *peer);
 
+/** program_use() - whose failures program_fail() reports, where there is no program_main() */
+void program_use(const struct program_peer *peer);
+
 /** program_fail() - one line on standard error, clean up, exit with 1 */
 void program_fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
