@@ -5,19 +5,26 @@
 
 rabbitmq_policy=/usr/sbin/policy-rc.d
 
-# rabbitmq_packages: the package would start its service, and at every boot from then on. Whoever
-# has it already keeps it as it is.
+rabbitmq_installed() {
+	dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
+}
+
+# rabbitmq_packages: they would start services, Erlang's name server too, now and at every boot.
+# Who has them already keeps them as they are.
 rabbitmq_packages() (
-	dpkg-query -W -f '${db:Status-Status}\n' rabbitmq-server 2>/dev/null | grep -qx installed &&
-		exec "$tree/scripts/setup" packages rabbitmq
+	erlang=
+	! rabbitmq_installed rabbitmq-server || exec "$tree/scripts/setup" packages rabbitmq
+	! rabbitmq_installed erlang-base || erlang=1
 	if [ "$(id -u)" = 0 ] && [ ! -e "$rabbitmq_policy" ]; then
 		trap 'rm -f "$rabbitmq_policy"' EXIT
 		# 101: not allowed
 		printf '#!/bin/sh\nexit 101\n' >"$rabbitmq_policy"
 		chmod 755 "$rabbitmq_policy"
 	fi
-	"$tree/scripts/setup" packages rabbitmq || return 1
+	"$tree/scripts/setup" packages rabbitmq || exit 1
 	update-rc.d rabbitmq-server disable
+	[ -n "$erlang" ] || ! command -v systemctl >/dev/null ||
+		systemctl disable epmd.socket epmd.service
 )
 
 build_rabbitmq() {

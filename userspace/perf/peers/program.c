@@ -44,6 +44,11 @@ static void close_once(void)
 		the_peer->close(&the_program);
 }
 
+void program_use(const struct program_peer *peer)
+{
+	the_peer = peer;
+}
+
 void program_fail(const char *fmt, ...)
 {
 	va_list ap;

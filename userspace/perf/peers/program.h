@@ -18,9 +18,9 @@
  *            the program that made it, after a failure too as far as it can.
  *
  * Both sides connect, whichever is first, and wait for the other for 20 s at most (longer if pong
- * has a broker to start, and is there). Then each writes
- * a 64-bit zero: ready. From then on it reads commands, one a line, and answers each when the work
- * is done, never during it, with little-endian 64-bit numbers.
+ * is there and has a broker to start). Then each writes a 64-bit zero: ready. From then on it reads
+ * commands, one a line, and answers each when the work is done, never during it, with little-endian
+ * 64-bit numbers.
  *
  *   round N    N messages there and back, one at a time. Message i (0, 1, ...) carries i in its
  *              first and its last 8 bytes. Pong sends a copy of all of what it got; ping checks
@@ -131,6 +131,9 @@ struct program_peer {
 
 /** program_main() - main() of a peer program; its exit status */
 int program_main(int argc, char **argv, const struct program_peer *peer);
+
+/** program_use() - whose failures program_fail() reports, where there is no program_main() */
+void program_use(const struct program_peer *peer);
 
 /** program_fail() - one line on standard error, clean up, exit with 1 */
 void program_fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));

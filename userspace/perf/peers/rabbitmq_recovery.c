@@ -121,6 +121,16 @@ static uint64_t recover_one(amqp_connection_state_t c, uint64_t number)
 	return sluice_ticks_to_ns(had - killed);
 }
 
+static void recovery_close(struct program *p)
+{
+	rabbitmq_stop(&broker);
+}
+
+static const struct program_peer recovery = {
+	.name	= "rabbitmq --recovery",
+	.close	= recovery_close,
+};
+
 int rabbitmq_recovery(const char *count, const char *dir)
 {
 	const char *slash = strrchr(dir, '/');
@@ -132,6 +142,7 @@ int rabbitmq_recovery(const char *count, const char *dir)
 		fputs("rabbitmq: --recovery COUNT DIR, with a directory to write to\n", stderr);
 		return 2;
 	}
+	program_use(&recovery);
 	p.unique = slash + 1;
 	signal(SIGALRM, late);
 	sluice_ticks_to_ns(1);

@@ -53,7 +53,7 @@ class Spin:
 class Sleep:
     """A yield, then sleeps that get longer, up to vLLM's tenth of a second.
 
-    vLLM does so for readers that are idle for long (VLLM_SLEEP_WHEN_IDLE), and polls for 3 s before.
+    vLLM does so for readers that idle for long (VLLM_SLEEP_WHEN_IDLE), and polls for 3 s before.
     """
 
     def __init__(self):
