@@ -19,7 +19,8 @@ java_tools() {
 }
 
 # java_build NAME DIR: DIR/jars and DIR/classes from userspace/perf/peers/NAME, which has a pom.xml,
-# the checksums of all its libraries in jars.sha256, and the sources.
+# the checksums of all its libraries in jars.sha256, options of java in java.args, and the sources.
+# DIR/java.args has the class path too.
 java_build() {
 	local name=$1 out=$2 source=$tree/userspace/perf/peers/$1 log=$cache/log/peer-$1.log
 	java_tools "$name" || return 1
@@ -39,4 +40,8 @@ java_build() {
 		say "compiling $name failed; the whole output is in $log"
 		return 1
 	fi
+	{
+		cat "$source/java.args"
+		printf -- '-cp "%s/classes:%s/jars/*"\n' "$out" "$out"
+	} >"$out/java.args"
 }

@@ -9,7 +9,6 @@
 build_aeron() {
 	local home
 	java_build aeron "$1/aeron" || return 1
-	cp "$tree/userspace/perf/peers/aeron/java.args" "$1/aeron/"
 	make -s -C "$tree" O="$build" lib || return 1
 	home=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
 	cc -O2 -shared -fPIC -I"$home/include" -I"$home/include/linux" -I"$tree/lib/include" \
@@ -19,7 +18,7 @@ build_aeron() {
 
 list_aeron() {
 	local out=$1/aeron java what driver
-	java="$(command -v java) @$out/java.args -Djava.library.path=$out -cp $out/classes:$out/jars/aeron-all-1.51.0.jar"
+	java="$(command -v java) @$out/java.args -Djava.library.path=$out"
 	what="Aeron 1.51.0 (Java), aeron:ipc, exclusive publications, tryClaim up to 64 KiB"
 	driver="media driver SHARED with backoff"
 	printf '%s\t%s\t%s\t%s\t%s\n' aeron spin round,flow,payload \

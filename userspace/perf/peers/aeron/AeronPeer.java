@@ -36,8 +36,8 @@ public final class AeronPeer {
     private static final int MTU_MIN = 1408;
     private static final int MTU_MAX = 65504;
     private static final String CHANNEL = "aeron:ipc";
-    private static final int TERM = 16 * 1024 * 1024;
-    private static final int TERM_FRAGMENTED = 64 * 1024 * 1024;
+    private static final int TERM_MIN = 4 * 1024 * 1024;
+    private static final int TERM_MAX = 64 * 1024 * 1024;
     private static final long PATIENCE_NS = 20_000_000_000L;
     private static final long FAREWELL_NS = 5_000_000_000L;
 
@@ -331,13 +331,22 @@ public final class AeronPeer {
         private int mtu() {
             return Math.min(MTU_MAX, Math.max(MTU_MIN, BitUtil.align(size + LINE, LINE / 2)));
         }
+
+        /**
+         * A publisher may be half a term ahead: room for the slots, up to Aeron's default of 64 MiB.
+         * All of it is touched beforehand, which takes long in a box.
+         */
+        private int term() {
+            final long slotted = 2L * slots * BitUtil.align(size + LINE, LINE / 2);
+            return BitUtil.findNextPositivePowerOfTwo(
+                (int) Math.min(TERM_MAX, Math.max(TERM_MIN, slotted)));
+        }
     }
 
     /**
      * One thread for the whole driver, which backs off when it has nothing to do: the two
-     * processors belong to ping and pong, and messages over IPC do not pass the driver. Aeron's
-     * default terms of 64 MiB take long to touch, and are needed only where one message takes much
-     * of a term. A box may stand still for long: nobody is given up early.
+     * processors belong to ping and pong, and messages over IPC do not pass the driver. A box may
+     * stand still for long: nobody is given up early.
      */
     private static MediaDriver launchDriver(final Options options) {
         return MediaDriver.launch(new MediaDriver.Context()
@@ -346,7 +355,7 @@ public final class AeronPeer {
             .dirDeleteOnShutdown(true)
             .threadingMode(ThreadingMode.SHARED)
             .ipcMtuLength(options.mtu())
-            .ipcTermBufferLength(options.mtu() < MTU_MAX ? TERM : TERM_FRAGMENTED)
+            .ipcTermBufferLength(options.term())
             .termBufferSparseFile(false)
             .publicationUnblockTimeoutNs(60_000_000_000L)
             .clientLivenessTimeoutNs(30_000_000_000L));
