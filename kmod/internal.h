@@ -200,8 +200,8 @@ struct sl_stage {
 	struct delayed_work	tick;
 	struct sl_counts	counts;
 
-	spinlock_t		wait_lock;	/* sleepers, their counts in the hints, turns, fences */
-	bool			fenced;		/* see fence.c, as the next two */
+	spinlock_t		wait_lock;	/* sleepers, their counts in the hints, turns */
+	bool			fenced;		/* under wait_lock, as the next two; see fence.c */
 	u32			fencing;
 	u64			calm_after;	/* jiffies */
 	u64			turn_since[SL_TURNS];	/* jiffies */

@@ -126,7 +126,7 @@ struct sluice_hints {
 	__u32	ready_sleepers;		/* who waits for something to claim */
 	__u32	closed;			/* SLUICE_CLOSED_* */
 	__u32	membership;		/* changed: @policy or @members did; odd: they do now */
-	__u32	fences;			/* with SLUICE_F_FENCES: 0, a sole producer need not fence */
+	__u32	fences;			/* SLUICE_F_FENCES: a sole producer has to fence */
 	__u32	pad3[12];
 	/* a consumer looks here after ack; a producer before it publishes */
 	__u32	room_sleepers;		/* who waits for a slot or a buffer */
