@@ -69,6 +69,7 @@ extern unsigned int sl_max_total_mb;
 extern unsigned int sl_max_user_stages;
 extern unsigned int sl_max_user_mb;
 extern unsigned int sl_dead_letter_kb;
+extern bool sl_asym_fence;
 
 /* --------------------------------------------------------------- user.c --- */
 
@@ -200,6 +201,9 @@ struct sl_stage {
 	struct sl_counts	counts;
 
 	spinlock_t		wait_lock;	/* sleepers, their counts in the hints, turns */
+	bool			fenced;		/* under wait_lock, as the next two; see fence.c */
+	u32			fencing;
+	u64			calm_after;	/* jiffies */
 	u64			turn_since[SL_TURNS];	/* jiffies */
 	struct list_head	sleepers;	/* struct sl_waiter */
 	wait_queue_head_t	pollq;
@@ -384,6 +388,12 @@ void sl_generation(struct sl_stage *s);
 void sl_kick(struct sl_stage *s, u32 what);
 __poll_t sl_poll(struct file *file, poll_table *table);
 int sl_poll_look(struct sl_endpoint *ep, const struct sluice_wait *wait);
+
+/* -------------------------------------------------------------- fence.c --- */
+
+bool sl_fence_begin(struct sl_stage *s);
+void sl_fence_everywhere(struct sl_stage *s);
+void sl_fence_calm(struct sl_stage *s);
 
 /* --------------------------------------------------------------- turn.c --- */
 

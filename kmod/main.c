@@ -36,6 +36,14 @@ unsigned int sl_dead_letter_kb = 64;
 module_param_named(dead_letter_kb, sl_dead_letter_kb, uint, 0644);
 MODULE_PARM_DESC(dead_letter_kb, "payload kept in a dead letter, in KiB");
 
+/*
+ * In User-Mode Linux an interrupt comes to the thread that stands for the processor, while the
+ * process goes on beside it: what that thread passes is no fence of the process.
+ */
+bool sl_asym_fence = !IS_ENABLED(CONFIG_UML);
+module_param_named(asym_fence, sl_asym_fence, bool, 0644);
+MODULE_PARM_DESC(asym_fence, "who sleeps fences for sole producers, by an interrupt of all processors");
+
 /**
  * sl_copy_struct() - a {size, ...} structure from user space
  *

@@ -42,7 +42,8 @@
  * (A) pairs with (B): release and acquire. Without them a consumer reads a
  *     payload that is not there yet.
  * (C) pairs with (D): store-load on both sides. Without either, the word and the
- *     sleeper count can both be seen old, and somebody sleeps for ever.
+ *     sleeper count can both be seen old, and somebody sleeps for ever. The
+ *     (C) of a sole producer is the parking kernel's to pass: fence.c.
  * (E) acquire before the check. Without it a late consumer publishes a result
  *     computed from a payload that has already been overwritten (rule P12).
  * (F) pairs with the reserve of the next lap: full barrier. Without it the next

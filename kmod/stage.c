@@ -262,6 +262,8 @@ static int sl_stage_hints(struct sl_stage *s)
 	h->policy = s->policy;
 	h->overdue = ticket_mask(s->order);	/* the ticket before the first */
 	h->generation = 1;
+	s->fenced = !READ_ONCE(sl_asym_fence);
+	h->fences = s->fenced;
 	s->hints = h;
 	return 0;
 }

@@ -28,9 +28,14 @@ static void sl_count_sleeper(struct sl_stage *s, u16 what, int n)
 		WRITE_ONCE(h->room_sleepers, h->room_sleepers + n);
 }
 
-/* @wait: out, what it waits for; poll()'s may be told anew by another thread */
-static void sl_enlist(struct sl_stage *s, struct sl_waiter *w, struct sluice_wait *wait)
+/*
+ * @wait: out, what it waits for; poll()'s may be told anew by another thread.
+ * Return: all processors have to pass a fence before it looks, see fence.c
+ */
+static bool sl_enlist(struct sl_stage *s, struct sl_waiter *w, struct sluice_wait *wait)
 {
+	bool fence = false;
+
 	spin_lock(&s->wait_lock);
 	*wait = w->wait;
 	if (!w->parked) {
@@ -40,7 +45,10 @@ static void sl_enlist(struct sl_stage *s, struct sl_waiter *w, struct sluice_wai
 		sl_count_sleeper(s, w->wait.what, 1);
 		sl_turn_parked(s, w);
 	}
+	if (wait->what & SLUICE_WAIT_READY)
+		fence = sl_fence_begin(s);
 	spin_unlock(&s->wait_lock);
+	return fence;
 }
 
 static void sl_delist_locked(struct sl_stage *s, struct sl_waiter *w)
@@ -119,7 +127,7 @@ bool sl_wait_over(struct sl_stage *s, const struct sl_waiter *waiter)
 /* ------------------------------------------------------------------ park --- */
 
 /**
- * sl_park() - put @w to sleep unless it need not
+ * sl_park() - put @w to sleep unless it need not; interrupts on, no spinlock held
  * Return: 0 do not sleep, look again; -EIOCBQUEUED asleep, or being woken.
  */
 int sl_park(struct sl_stage *s, struct sl_waiter *w)
@@ -127,7 +135,8 @@ int sl_park(struct sl_stage *s, struct sl_waiter *w)
 	struct sl_waiter look = { .ep = w->ep };
 
 	/* queue ourselves */
-	sl_enlist(s, w, &look.wait);
+	if (sl_enlist(s, w, &look.wait))
+		sl_fence_everywhere(s);
 	smp_mb();	/* (D) */
 	/* check if there is something already */
 	if (!sl_wait_over(s, &look))
@@ -355,6 +364,8 @@ void sl_kick(struct sl_stage *s, u32 what)
 	}
 	if (what & SLUICE_KICK_ROOM)
 		sl_wake(s, SLUICE_WAIT_ROOM | SLUICE_WAIT_BUFFER, 0);
+	if (what & SLUICE_KICK_CALM)
+		sl_fence_calm(s);
 }
 
 /* ------------------------------------------------------- synchronous wait --- */

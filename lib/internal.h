@@ -105,6 +105,8 @@ enum { PARK_MAIN, PARK_BUFFER, PARK_CREDIT, PARKS };
  * @early:	the cursor has not come to @start yet
  * @addressed:	producer of a broadcast: bits in masks since the last look for who is gone
  * @reserved:	sole producer: between sluice_reserve() and sluice_publish()
+ * @asym_fence:	sole producer: hints->fences says whether a publish needs a fence of its own
+ * @calm:	publishes in a row that fenced and met nobody asleep
  * @published_at: ticks of the last publish
  * @expect_ns:	how long waits take, on average; decides whether spinning pays
  * @waits:	how many there were
@@ -139,6 +141,8 @@ struct sluice_ep {
 	bool			early;
 	bool			sole;
 	bool			reserved;
+	bool			asym_fence;
+	u32			calm;
 
 	struct sluice_ctx	*ctx;
 	struct sluice_ep	*next;		/* in ctx->eps or ctx->zombies */

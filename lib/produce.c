@@ -359,12 +359,36 @@ void __sluice_look_room(struct sluice_ep *ep)
 		__sluice_kick(ep, SLUICE_KICK_ROOM);
 }
 
-static inline void fence_after_publish(const struct sluice_ep *ep)
+#define CALM_AFTER	65536u
+
+/* If nobody was asleep for so long, the kernel may take the fence away; it knows better. */
+static __attribute__((noinline)) void fence_sole(struct sluice_ep *ep)
 {
-	if (ep->sole)
-		sl_fence();
-	else
+	sl_fence();
+	if (!ep->asym_fence)
+		return;
+	if (hint(&ep->hints->ready_sleepers)) {
+		ep->calm = 0;
+	} else if (++ep->calm == CALM_AFTER) {
+		ep->calm = 0;
+		__sluice_kick(ep, SLUICE_KICK_CALM);
+	}
+}
+
+/*
+ * (C). A sole producer has published with a plain store. As long as hints->fences is 0 after it, who
+ * goes to sleep later has this processor fence, before he looks; see fence.c of the module. The
+ * compiler must keep the order of the two, and the processor need not.
+ */
+static inline void fence_after_publish(struct sluice_ep *ep)
+{
+	if (!ep->sole) {
 		fence_after_cas();
+		return;
+	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (unlikely(!ep->asym_fence || hint(&ep->hints->fences)))
+		fence_sole(ep);
 }
 
 /* ----------------------------------------------------------------- send --- */

@@ -215,6 +215,12 @@ static int check_name(const char *stage)
 	return 0;
 }
 
+#ifdef __SANITIZE_THREAD__
+#define MAY_LEAVE_OUT_FENCES	false	/* TSan does not know who else orders it */
+#else
+#define MAY_LEAVE_OUT_FENCES	true
+#endif
+
 /* Everything but @index comes from the hints page, which only the kernel writes. */
 void __sluice_ep_layout(struct sluice_ep *ep, const struct sluice_hints *hints, void *control,
 			void *payload, u32 index)
@@ -229,6 +235,7 @@ void __sluice_ep_layout(struct sluice_ep *ep, const struct sluice_hints *hints, 
 	ep->order = (u32)__builtin_ctz(hints->nslots);
 	ep->nbufs = payload ? hints->nbufs : 0;
 	ep->bufsize = hints->bufsize;
+	ep->asym_fence = MAY_LEAVE_OUT_FENCES && hints->features & SLUICE_F_FENCES;
 }
 
 static void *map(int fd, size_t bytes, int prot, u64 offset)

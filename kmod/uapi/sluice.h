@@ -36,8 +36,10 @@
 #define SLUICE_F_SOLE_PRODUCER	(1ull << 3)
 #define SLUICE_F_POLICY		(1ull << 4)	/* others than SLUICE_POLICY_SHARED */
 #define SLUICE_F_BROADCAST	(1ull << 5)	/* SLUICE_POLICY_BROADCAST */
+#define SLUICE_F_FENCES		(1ull << 6)	/* sluice_hints.fences, SLUICE_KICK_CALM */
 #define SLUICE_F_ALL		(SLUICE_F_URING | SLUICE_F_CANCEL | SLUICE_F_DEAD_LETTERS | \
-				 SLUICE_F_SOLE_PRODUCER | SLUICE_F_POLICY | SLUICE_F_BROADCAST)
+				 SLUICE_F_SOLE_PRODUCER | SLUICE_F_POLICY | SLUICE_F_BROADCAST | \
+				 SLUICE_F_FENCES)
 
 /**
  * struct sluice_slot - one message in the ring, a pair of cache lines
@@ -124,7 +126,8 @@ struct sluice_hints {
 	__u32	ready_sleepers;		/* who waits for something to claim */
 	__u32	closed;			/* SLUICE_CLOSED_* */
 	__u32	membership;		/* changed: @policy or @members did; odd: they do now */
-	__u32	pad3[13];
+	__u32	fences;			/* SLUICE_F_FENCES: a sole producer has to fence */
+	__u32	pad3[12];
 	/* a consumer looks here after ack; a producer before it publishes */
 	__u32	room_sleepers;		/* who waits for a slot or a buffer */
 	__u32	queued;			/* messages in the kernel's queue (rule P30) */
@@ -487,8 +490,9 @@ struct sluice_send_cmd {
 #define SLUICE_KICK_ACKED	(1u << 2)	/* after the ACK of messages with SLUICE_MSG_TELL */
 #define SLUICE_KICK_TURN	(1u << 3)	/* hints say it is my turn: I had it */
 #define SLUICE_KICK_GONE	(1u << 4)	/* broadcast: I addressed somebody who is gone */
-#define SLUICE_KICK_ALL		(SLUICE_KICK_READY | SLUICE_KICK_ROOM | \
-				 SLUICE_KICK_ACKED | SLUICE_KICK_TURN | SLUICE_KICK_GONE)
+#define SLUICE_KICK_CALM	(1u << 5)	/* with SLUICE_F_FENCES: nobody slept for long */
+#define SLUICE_KICK_ALL		(SLUICE_KICK_READY | SLUICE_KICK_ROOM | SLUICE_KICK_ACKED | \
+				 SLUICE_KICK_TURN | SLUICE_KICK_GONE | SLUICE_KICK_CALM)
 
 struct sluice_kick {
 	__u32	what;

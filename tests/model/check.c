@@ -101,6 +101,7 @@ static bool at_rest(u32 i)
 	case STAGE:
 		return a->asleep && !a->woken && !a->dying;
 	case TIMER:
+	case CALMER:
 		return !a->kernel;
 	case PRODUCER:
 	case WRITER:
@@ -187,7 +188,7 @@ bool may_hang(u32 i)
 		return false;
 	if (C->role[i].program == WRITER)
 		return a->faulting;
-	if (C->role[i].program != CONSUMER || a->kernel)
+	if (C->role[i].program != CONSUMER || a->kernel || (C->idle_hangs && a->nclaims))
 		return false;
 	for (j = 0; j < C->nactors; j++)
 		others += j != i && C->role[j].program == CONSUMER && S->a[j].state == ACTOR_RUNS &&

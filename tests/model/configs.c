@@ -12,6 +12,7 @@
 #define WORK_FOR(i)	{ .program = WORKER, .helper = (i) }
 #define CLOSER		{ .program = DESTROYER }
 #define LIES		{ .program = LIAR }
+#define CALMS		{ .program = CALMER }
 #define INTO(r, n)	{ .program = PRODUCER, .ring = (r), .msgs = (n) }
 #define REPLICA(r)	{ .program = STAGE, .ring = (r) }
 #define WRAP		(~0ull)		/* the last ticket of all laps: the next one is 0 */
@@ -99,6 +100,17 @@ struct config configs[] = {
 	  .order = 1, .sole = 1, .tso = 1, .first = WRAP, .role = { P(1), P(1), CONS, WRITE(1) } },
 	{ .name = "sleep_tso", .what = "sole producer and consumer sleep and wake, store buffers",
 	  .order = 0, .sole = 1, .tso = 1, .first = WRAP, .role = { P(3), CONS } },
+	{ .name = "fences", .what = "the same; who sleeps fences for the producer",
+	  .order = 0, .sole = 1, .tso = 1, .asym = 1, .first = WRAP, .role = { P(3), CONS } },
+	{ .name = "fences_calm", .what = "the same, and somebody says that it is calm",
+	  .order = 0, .sole = 1, .tso = 1, .asym = 1, .calms = 2, .first = WRAP,
+	  .role = { P(3), CONS, CALMS } },
+	{ .name = "fences_weak", .what = "the same, loads of the hints may be early",
+	  .order = 0, .sole = 1, .tso = 1, .weak = EARLY_HINT, .asym = 1, .calms = 1,
+	  .first = WRAP, .role = { P(3), CONS, CALMS } },
+	{ .name = "fences_two", .what = "2 consumers, of whom 1 hangs with nothing in its hands",
+	  .order = 1, .sole = 1, .tso = 1, .asym = 1, .calms = 1, .hangs = 1, .idle_hangs = 1,
+	  .first = WRAP, .role = { P(2), CONS, CONS, CALMS } },
 	{ .name = "tso", .what = "2 producers, consumer, 1 buffer, store buffers",
 	  .order = 1, .nbufs = 1, .tso = 1, .first = WRAP, .role = { P(1), P(1), CONS } },
 	{ .name = "weak_hint", .what = "loads of the sleeper counts may be early",
@@ -133,6 +145,12 @@ struct config configs[] = {
 	{ .name = "four_tso", .what = "2 producers, 2 consumers, store buffers",
 	  .order = 1, .coarse = 1, .tso = 1, .first = WRAP, .only_long = 1,
 	  .role = { P(1), P(1), CONS, CONS } },
+	{ .name = "fences_more", .no_live = 1, .what = "the same as fences_two, calm three times",
+	  .order = 1, .sole = 1, .tso = 1, .asym = 1, .calms = 3, .hangs = 1, .idle_hangs = 1,
+	  .first = WRAP, .only_long = 1, .role = { P(2), CONS, CONS, CALMS } },
+	{ .name = "fences_tell", .what = "sole producer, store buffers, waits for its ACKs, a death",
+	  .no_live = 1, .order = 0, .sole = 1, .tell = 1, .tso = 1, .asym = 1, .calms = 1,
+	  .kills = 1, .first = WRAP, .only_long = 1, .role = { P(2), CONS, CONS, CALMS } },
 	{ .name = "two_kills", .no_live = 1, .what = "1 producer, 3 consumers, 2 of whom die",
 	  .order = 0, .coarse = 1, .kills = 2, .first = WRAP, .only_long = 1,
 	  .role = { P(1), CONS, CONS, CONS } },
@@ -154,6 +172,14 @@ const struct mutant_info mutants[] = {
 	X(no_fence_c_weak, "fence C", "weak_hint", "the same, publish being a compare-and-swap"),
 	X(no_fence_c_ack, "fence C", "weak_hint", "no full fence between ACK and the look"),
 	X(no_fence_d, "fence D", "sleep_tso", "park looks at the word before its count is visible"),
+	X(fence_hint_not_seen, "fence C", "fences",
+	  "a sole producer does not fence although the hint says so"),
+	X(park_no_ipi, "fence C", "fences", "park sets the hint and has nobody fence"),
+	X(park_ipi_first, "fence C", "fences", "park has everybody fence, then sets the hint"),
+	X(park_ipi_of_another, "fence C", "fences_two",
+	  "park does not fence because another does, who is not done"),
+	X(calm_sleepers, "fence C", "fences_weak", "calm although somebody sleeps"),
+	X(calm_early, "fence C", "fences_two", "calm although somebody fences"),
 	X(no_fence_e, "fence E", "weak_word",
 	  "holds looks at the word before the message was read"),
 	X(no_release_a, "fence A", "sleep_tso", "the word is visible before the message"),

@@ -71,7 +71,7 @@ u32 choose(u32 n)
 static const char *actor_name(u32 i)
 {
 	static const char *const names[] = { "-", "producer", "consumer", "stage", "timer",
-		"writer", "worker", "destroyer", "liar" };
+		"writer", "worker", "destroyer", "liar", "calmer" };
 	static char s[32];
 
 	snprintf(s, sizeof(s), "ep %u %s%s", i + 1, names[C->role[i].program],
@@ -172,6 +172,7 @@ static void initial_state(void)
 	S->lies = C->lies;
 	S->renews = C->renews;
 	S->evictions = C->evict;
+	S->calms = C->calms;
 	for (i = 0; i < C->rings; i++)
 		initial_ring(i);
 	for (i = 0; i < C->nactors; i++) {
@@ -223,6 +224,8 @@ enum step run_actor(void)
 		return destroyer();
 	case LIAR:
 		return liar();
+	case CALMER:
+		return calmer();
 	case NOBODY:
 		break;
 	}

@@ -525,6 +525,19 @@ enum step destroyer(void)
 	END
 }
 
+/* Anybody may say that nobody sleeps, at any time: SLUICE_KICK_CALM. */
+enum step calmer(void)
+{
+	BEGIN(0)
+	while (S->calms) {
+		STEP;
+		S->calms--;
+		CALL(kick(KICK_CALM));
+	}
+	finish(ACTOR_DONE);
+	END
+}
+
 /* A hostile endpoint: writes words that name nobody (P27), or never holds still (P29). */
 enum step liar(void)
 {

@@ -108,7 +108,7 @@ static void describe_buffer(char *s, u64 w)
 static void describe(char *where, char *what, const u64 *p, u64 v)
 {
 	static const char *const hints[NHINTS] = { "ready_sleepers", "room_sleepers", "queued",
-		"generation", "closed", "tail", "lock", "wait_lock" };
+		"generation", "closed", "tail", "fences", "lock", "wait_lock" };
 	u32 at = (u32)(p - S->mem), ring = at / C->stride;
 	u32 n = C->nslots, b = C->nbufs;
 
@@ -350,6 +350,21 @@ void mem_fence(void)
 {
 	flush_all(A);
 	forget_early();
+}
+
+/*
+ * on_each_cpu(): each actor passes a full fence wherever it is. A load that was satisfied early
+ * stands behind the interrupt, so that it is done once more.
+ */
+void mem_fence_everywhere(void)
+{
+	struct actor *self = A;
+
+	mem_fence();
+	for (A = S->a; A < S->a + C->nactors; A++)
+		mem_fence();
+	A = self;
+	note("has everybody fence");
 }
 
 /* (E) */

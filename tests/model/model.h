@@ -50,6 +50,7 @@ enum actor_state { ACTOR_RUNS, ACTOR_DONE, ACTOR_GONE, ACTOR_HUNG };
 #define KICK_READY	1u
 #define KICK_ROOM	2u
 #define KICK_ACKED	4u
+#define KICK_CALM	8u
 
 /* a claim: the token, what was read through it, and whether the kernel took it away since */
 struct claim {
@@ -100,6 +101,7 @@ struct kring {
 	u8	busy;		/* endpoints in whose name the kernel works (P25) */
 	u8	sole;		/* endpoint + 1 */
 	u8	sleepers[2];	/* who waits for READY, for ROOM or BUFFER */
+	u8	fenced, fencing;	/* kmod/fence.c */
 	u8	gen, closed, timer;
 	u8	nq, nsent;
 	u8	letters, dropped, told;
@@ -121,7 +123,7 @@ struct ghost {
 };
 
 struct state {
-	u8	kills, hangs, ticks, nacks, discards, lies, renews, evictions;
+	u8	kills, hangs, ticks, nacks, discards, lies, renews, evictions, calms;
 	struct ghost g;
 	struct kring k[MAX_RINGS];
 	struct actor a[MAX_ACTORS];
@@ -130,7 +132,8 @@ struct state {
 
 /* ---------------------------------------------------------- configuration --- */
 
-enum program { NOBODY, PRODUCER, CONSUMER, STAGE, TIMER, WRITER, WORKER, DESTROYER, LIAR };
+enum program { NOBODY, PRODUCER, CONSUMER, STAGE, TIMER, WRITER, WORKER, DESTROYER, LIAR,
+	       CALMER };
 
 #define UNLIMITED	255
 #define EARLY_HINT	1u
@@ -152,6 +155,8 @@ struct config {
 	u8	sole, post, both, run, hops, delay;
 	u8	tell;		/* actors that wait for their ACKs, a bit each */
 	u8	kills, hangs, ticks, nacks, discards, lies, renews, evict;
+	u8	asym, calms;	/* who parks fences for the sole producer; KICK_CALMs */
+	u8	idle_hangs;	/* only who holds no claim hangs: nobody needs the timer */
 	u8	max_attempts, max_hold, queue_max, dead_slots;
 	u64	first;		/* ticket that the run starts with; ~0ull: last of all laps */
 	u8	only_long;	/* for check-long */
@@ -166,6 +171,8 @@ struct config {
 #define MUTANTS(X) \
 	X(none) \
 	X(no_fence_c) X(no_fence_c_weak) X(no_fence_c_ack) X(no_fence_d) X(no_fence_e) \
+	X(fence_hint_not_seen) X(park_no_ipi) X(park_ipi_of_another) X(park_ipi_first) \
+	X(calm_sleepers) X(calm_early) \
 	X(no_release_a) X(no_acquire_b) X(read_after_ack_f) \
 	X(publish_no_check) X(ack_no_token) X(retry_resets_attempt) X(short_lap_compare) \
 	X(tail_early) X(reserve_no_check) \
@@ -227,7 +234,7 @@ static inline bool wants_ack(void)
 /* ------------------------------------------------------------------ memory --- */
 
 enum hint { H_READY_SLEEPERS, H_ROOM_SLEEPERS, H_QUEUED, H_GENERATION, H_CLOSED, H_TAIL,
-	    H_LOCK, H_WAIT_LOCK, NHINTS };
+	    H_FENCES, H_LOCK, H_WAIT_LOCK, NHINTS };
 
 /* One location each; the ring is that of the actor. */
 u64 *word_at(u32 index);
@@ -239,6 +246,7 @@ u64 peek(const u64 *p);		/* memory itself: for guards and checks */
 
 void plain_store(u64 *p, u64 v);
 void load_early(const u64 *p);
+void mem_fence_everywhere(void);
 void kernel_lock(enum hint lock);
 void kernel_unlock(enum hint lock);
 void flush_one(struct actor *a);
@@ -327,7 +335,7 @@ enum step park(void), kick(u32 what), wake(u32 what), generation(void);
 /* kernel.c */
 enum step find_tail(void);
 enum step reap(void), timer(void), nack(struct claim *c), renew(struct claim *c), bury(void);
-enum step destroyer(void), liar(void);
+enum step destroyer(void), liar(void), calmer(void);
 /* queue.c */
 enum step queue_send(void), pump(void), tell(void), track(void), wait_told(void);
 enum step writer(void), worker(void);

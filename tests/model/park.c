@@ -2,8 +2,8 @@
 /*
  * park.c: sleeping and waking, to be compared with kmod/wait.c line by line.
  *
- * Everything here runs in the kernel. The sleepers are under wait_lock alone; the
- * generation is the stage's and changes under its lock.
+ * Everything here runs in the kernel. The sleepers are under wait_lock alone, as is
+ * kmod/fence.c; the generation is the stage's and changes under its lock.
  */
 #include "model.h"
 
@@ -105,6 +105,59 @@ out:
 	END
 }
 
+/* sl_fence_begin(): A->y, everybody has to fence before this waiter looks */
+static void fence_begin(void)
+{
+	struct kring *k = &S->k[A->ring];
+
+	A->y = C->asym && A->what & WAIT_READY && !k->fenced;
+	if (!A->y)
+		return;
+	if (MUT(park_ipi_of_another) && k->fencing)
+		A->y = 0;
+	else
+		k->fencing++;
+	if (!MUT(park_ipi_first))
+		plain_store(hint_at(H_FENCES), 1);
+}
+
+/* sl_fence_everywhere() */
+static enum step fence_everywhere(void)
+{
+	struct kring *k = &S->k[A->ring];
+
+	BEGIN(5)
+	STEP;
+	if (!MUT(park_no_ipi))
+		mem_fence_everywhere();
+	STEP_WHEN(!peek(hint_at(H_WAIT_LOCK)));
+	kernel_lock(H_WAIT_LOCK);
+	if (MUT(park_ipi_first))
+		plain_store(hint_at(H_FENCES), 1);
+	k->fencing--;
+	k->fenced = 1;
+	kernel_unlock(H_WAIT_LOCK);
+	A->y = 0;
+	END
+}
+
+/* sl_fence_calm() */
+static enum step fence_calm(void)
+{
+	struct kring *k = &S->k[A->ring];
+
+	BEGIN(5)
+	STEP_WHEN(!peek(hint_at(H_WAIT_LOCK)));
+	if (k->fenced && (!k->fencing || MUT(calm_early)) &&
+	    (!k->sleepers[0] || MUT(calm_sleepers))) {
+		kernel_lock(H_WAIT_LOCK);
+		k->fenced = 0;
+		plain_store(hint_at(H_FENCES), 0);
+		kernel_unlock(H_WAIT_LOCK);
+	}
+	END
+}
+
 /* sl_park() and the sleep itself: queue ourselves / already there? / sleep / unqueue. */
 enum step park(void)
 {
@@ -120,7 +173,10 @@ enum step park(void)
 	kernel_lock(H_WAIT_LOCK);
 	A->woken = 0;
 	list_add(A->what);
+	fence_begin();
 	kernel_unlock(H_WAIT_LOCK);
+	if (A->y)
+		CALL(fence_everywhere());
 	if (!MUT(look_before_list)) {
 		/* already there? (D) */
 		STEP;
@@ -228,6 +284,8 @@ enum step kick(u32 what)
 	A->y = 0;
 	if (what & KICK_ROOM)
 		CALL(wake(WAIT_ROOM | WAIT_BUFFER));
+	if (what & KICK_CALM)
+		CALL(fence_calm());
 	A->kernel = 0;
 	END
 }

@@ -141,9 +141,12 @@ static enum step look_for_sleepers(u32 what)
 			S->g.published[A->ring] &= ~(1u << ticket_rel(A->t));
 	}
 	if (what & KICK_READY) {
+		STEP_IF(C->asym);
+		A->y = !C->asym || (mem_load(hint_at(H_FENCES)) && !MUT(fence_hint_not_seen));
 		STEP;
-		if (!MUT(no_fence_c) && !MUT(no_fence_c_weak))
+		if (A->y && !MUT(no_fence_c) && !MUT(no_fence_c_weak))
 			mem_fence();
+		A->y = 0;
 		if (mem_load(hint_at(H_READY_SLEEPERS)))
 			A->n |= KICK_READY;
 	}
@@ -262,6 +265,12 @@ static enum step send_sole(void)
 		STEP;
 		CHECK(buf_send(buffer_at(A->b - 1), endpoint_id(me()), A->t) == SLOT_OK,
 		      "P17: a held buffer was taken away");
+	}
+	if (C->weak & EARLY_HINT) {
+		STEP;
+		load_early(hint_at(H_FENCES));
+		STEP;
+		load_early(hint_at(H_READY_SLEEPERS));
 	}
 	STEP;
 	CHECK(peek(word_at(index_of(A->t))) == slot_free(lap_of(A->t)),
@@ -384,8 +393,11 @@ enum step producer(void)
 	}
 	A->m = 0;
 	STEP;
-	if (S->k[A->ring].sole == endpoint_id(me()))
+	if (S->k[A->ring].sole == endpoint_id(me())) {
+		/* with the mapping, which goes from every processor first */
+		mem_fence();
 		S->k[A->ring].sole = 0;
+	}
 	finish(ACTOR_DONE);
 	END
 }

@@ -15,8 +15,8 @@ static u64 leaving;	/* bits of who goes away between address and publish */
 
 /*
  * S a word was stored, C compared and swapped, which x86 orders; F a full fence, f one after C;
- * L a look at sleepers or at what the kernel keeps; K a kick, A one for a sender, G one for who is
- * gone
+ * h a look at hints->fences; L a look at sleepers or at what the kernel keeps; K a kick, A one for
+ * a sender, G one for who is gone, M one for calm
  */
 static inline void note(char what)
 {
@@ -29,6 +29,8 @@ static inline u32 noted_hint(const struct sluice_ep *ep, const u32 *p)
 	if (p == &ep->hints->ready_sleepers || p == &ep->hints->room_sleepers ||
 	    p == &ep->hints->queued)
 		note('L');
+	if (p == &ep->hints->fences)
+		note('h');
 	return hint(p);
 }
 
@@ -41,7 +43,8 @@ static inline enum slot_result changed(enum slot_result r)
 
 static inline char kick_note(u32 what)
 {
-	return what & SLUICE_KICK_GONE ? 'G' : what & SLUICE_KICK_ACKED ? 'A' : 'K';
+	return what & SLUICE_KICK_GONE ? 'G' : what & SLUICE_KICK_ACKED ? 'A' :
+	       what & SLUICE_KICK_CALM ? 'M' : 'K';
 }
 
 static inline void leave(const struct sluice_ep *ep)
@@ -113,6 +116,117 @@ static void test_sends(void **state)
 		check(1);
 		unmake(&r);
 	}
+}
+
+/* ---------------------------------------------------- of a sole producer --- */
+
+#define CALM	65536u
+
+static void make_sole(struct ring *r, bool asym, u32 fences)
+{
+	make(r, 0);
+	r->out.sole = true;
+	r->hints->fences = fences;
+	/* as __sluice_ep_layout() would say, but for ThreadSanitizer */
+	r->out.asym_fence = asym;
+	forget();
+}
+
+/* All messages are gone at once: room for the next ones. */
+static void empty(struct ring *r)
+{
+	u64 t = r->out.ticket;
+
+	for (u32 i = 0; i < NSLOTS; i++)
+		slot_at(&r->out, t + i)->word = slot_free(ticket_lap(t + i, r->out.order));
+}
+
+/* What a send did, from the store on. */
+static const char *send_notes(struct ring *r)
+{
+	struct sluice_msg m = number(1);
+
+	forget();
+	empty(r);
+	assert_int_equal(0, sluice_send(&r->out, &m, SLUICE_NOW));
+	notes[n_notes] = 0;
+	return strchr(notes, 'S');
+}
+
+static void test_sole_fences_when_told(void **state)
+{
+	struct sluice_msg m = number(1), some[3] = { number(1), number(2), number(3) };
+	struct ring r;
+	void *data;
+
+	make_sole(&r, true, 0);
+	assert_string_equal("ShL", send_notes(&r));
+	r.hints->ready_sleepers = 1;
+	assert_string_equal("ShLK", send_notes(&r));
+	r.hints->ready_sleepers = 0;
+	r.hints->fences = 1;
+	assert_string_equal("ShFLL", send_notes(&r));
+	r.hints->ready_sleepers = 1;
+	assert_string_equal("ShFLLK", send_notes(&r));
+	r.hints->ready_sleepers = 0;
+	r.hints->fences = 0;
+	/* the other ways to publish */
+	forget();
+	assert_int_equal(0, sluice_post(&r.out, &m));
+	assert_int_equal(3, sluice_send_batch(&r.out, some, 3, SLUICE_NOW));
+	assert_int_equal(0, sluice_reserve(&r.out, &m, &data, SLUICE_NOW));
+	assert_int_equal(0, sluice_publish(&r.out, &m));
+	notes[n_notes] = 0;
+	assert_string_equal("ShLSSShLShL", notes);
+	unmake(&r);
+}
+
+/* An older module has a 0 there that says nothing. */
+static void test_sole_without_the_feature(void **state)
+{
+	struct ring r;
+	u32 i;
+
+	make_sole(&r, false, 0);
+	assert_string_equal("SFL", send_notes(&r));
+	for (i = 0; i < CALM; i++)
+		assert_null(strchr(send_notes(&r), 'M'));
+	unmake(&r);
+	make(&r, 0);
+	assert_false(r.out.asym_fence);
+	r.hints->features = SLUICE_F_FENCES;
+	attach(&r, &r.out, SLUICE_PRODUCER, 1, 0);
+#ifndef __SANITIZE_THREAD__
+	assert_true(r.out.asym_fence);
+#endif
+	r.hints->features = ~SLUICE_F_FENCES;
+	attach(&r, &r.out, SLUICE_PRODUCER, 1, 0);
+	assert_false(r.out.asym_fence);
+	unmake(&r);
+}
+
+/* So many in a row that fenced for nobody: the kernel is told, and once. */
+static void test_sole_says_calm(void **state)
+{
+	struct ring r;
+	u32 i;
+
+	make_sole(&r, true, 1);
+	for (i = 1; i < CALM; i++)
+		assert_string_equal("ShFLL", send_notes(&r));
+	/* somebody sleeps, and it starts over */
+	r.hints->ready_sleepers = 1;
+	assert_string_equal("ShFLLK", send_notes(&r));
+	r.hints->ready_sleepers = 0;
+	for (i = 1; i < CALM; i++)
+		assert_string_equal("ShFLL", send_notes(&r));
+	assert_string_equal("ShFLML", send_notes(&r));
+	assert_string_equal("ShFLL", send_notes(&r));
+	/* where there is no fence, nothing is counted */
+	r.hints->fences = 0;
+	for (i = 0; i < CALM; i++)
+		assert_string_equal("ShL", send_notes(&r));
+	unmake(&r);
 }
 
 /* Consumers may pass it, and the next lap has room. */
@@ -277,6 +391,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sends),
+		cmocka_unit_test(test_sole_fences_when_told),
+		cmocka_unit_test(test_sole_without_the_feature),
+		cmocka_unit_test(test_sole_says_calm),
 		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_buffer_comes_back),
 		cmocka_unit_test(test_acks),
