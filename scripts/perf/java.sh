@@ -9,7 +9,7 @@ java_copy=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependenci
 java_tools() {
 	local word
 	if ! { command -v javac && command -v java && command -v mvn; } >/dev/null; then
-		("$tree/scripts/setup" packages java) || return 1
+		peer_packages java || return 1
 	fi
 	for word in javac java mvn; do
 		command -v "$word" >/dev/null && continue

@@ -175,7 +175,7 @@ def test_kill(tap, left, name, modes, command):
 
 def test_alone(tap, left, peers):
     """Whoever waits for the other side in vain says so. All at once: it takes 20 s."""
-    pairs = [(f"{name} {side}", Pair(peer[3], "sleep", sides=(side,)), side)
+    pairs = [(f"{name} {side}", Pair(peer[3], peer[0][-1], sides=(side,)), side)
              for name, peer in peers.items() for side in ("ping", "pong")]
     for _, pair, _ in pairs:
         pair.__enter__()

@@ -18,7 +18,9 @@ build_aeron() {
 
 list_aeron() {
 	local out=$1/aeron java what driver
-	java="$(command -v java) @$out/java.args -Djava.library.path=$out"
+	# Who spins for a message would do so for ever if the coordinator were killed.
+	java="/usr/bin/setpriv --pdeathsig KILL -- $(command -v java)"
+	java+=" @$out/java.args -Djava.library.path=$out"
 	what="Aeron 1.51.0 (Java), aeron:ipc, exclusive publications, tryClaim up to 64 KiB"
 	driver="media driver SHARED with backoff"
 	printf '%s\t%s\t%s\t%s\t%s\n' aeron spin round,flow,payload \

@@ -30,7 +30,7 @@ iceoryx2_rust_packages() {
 			return 1
 		fi
 	done
-	"$tree/scripts/setup" packages rust
+	peer_packages rust
 }
 
 build_iceoryx2() {
@@ -38,7 +38,7 @@ build_iceoryx2() {
 	if ! cargo=$(iceoryx2_cargo); then
 		iceoryx2_rust_packages || return 1
 		if ! cargo=$(iceoryx2_cargo); then
-			say "iceoryx2 needs Rust $iceoryx2_rust or newer; this Debian has no cargo-web that is"
+			say "iceoryx2 needs Rust $iceoryx2_rust or newer: Debian's cargo-web, or one on PATH"
 			return 1
 		fi
 	fi

@@ -13,7 +13,10 @@ rabbitmq_installed() {
 # Who has them already keeps them as they are.
 rabbitmq_packages() (
 	erlang=
-	! rabbitmq_installed rabbitmq-server || exec "$tree/scripts/setup" packages rabbitmq
+	if rabbitmq_installed rabbitmq-server; then
+		peer_packages rabbitmq
+		exit
+	fi
 	! rabbitmq_installed erlang-base || erlang=1
 	if [ "$(id -u)" = 0 ] && [ ! -e "$rabbitmq_policy" ]; then
 		trap 'rm -f "$rabbitmq_policy"' EXIT
@@ -21,7 +24,7 @@ rabbitmq_packages() (
 		printf '#!/bin/sh\nexit 101\n' >"$rabbitmq_policy"
 		chmod 755 "$rabbitmq_policy"
 	fi
-	"$tree/scripts/setup" packages rabbitmq || exit 1
+	peer_packages rabbitmq || exit 1
 	update-rc.d rabbitmq-server disable
 	[ -n "$erlang" ] || ! command -v systemctl >/dev/null ||
 		systemctl disable epmd.socket epmd.service

@@ -16,6 +16,8 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
@@ -32,6 +34,7 @@ import org.agrona.concurrent.UnsafeBuffer;
 public final class AeronPeer {
     private static final int WORD = Long.BYTES;
     private static final int LINE = 64;
+    private static final int SIZE_MAX = 1 << 20;
     private static final int FRAGMENTS = 10;
     private static final int MTU_MIN = 1408;
     private static final int MTU_MAX = 65504;
@@ -303,6 +306,7 @@ public final class AeronPeer {
                 final String value = words[i + 1];
                 switch (words[i]) {
                     case "--side" -> {
+                        require(value.matches("ping|pong|driver"), "--side is ping or pong");
                         ping = value.equals("ping");
                         driver = value.equals("driver");
                     }
@@ -314,7 +318,8 @@ public final class AeronPeer {
                     default -> require(false, "unknown option " + words[i]);
                 }
             }
-            require(size >= WORD && slots >= 1 && !dir.isEmpty(), "--size, --slots, --dir missing");
+            require(size >= WORD && size <= SIZE_MAX && slots >= 1, "--size or --slots is wrong");
+            require(!dir.isEmpty() && Files.isDirectory(Path.of(dir)), "--dir is no directory");
         }
 
         private static void require(final boolean holds, final String message) {

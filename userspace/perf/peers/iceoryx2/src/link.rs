@@ -88,6 +88,7 @@ impl Link {
             _node: node,
         };
         link.wait_for_other_side()?;
+        link.settle()?;
         Ok(link)
     }
 
@@ -105,6 +106,16 @@ impl Link {
             said = said || self.services.complete() && self.loan(1)?.send()? == 1;
             heard = heard || self.subscriber.receive()?.is_some();
             std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Two messages each way with their events: after the second one the other side has opened all
+    /// that is ours, for its first one's event is through. Then no name is needed any more.
+    fn settle(&self) -> Result<()> {
+        for _ in 0..2 {
+            self.send(self.loan(1)?)?;
+            self.receive()?;
         }
         Ok(())
     }
@@ -217,22 +228,16 @@ fn patiently<T>(mut open: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Removes what iceoryx2 leaves of a prefix when all nodes are gone: one file in /dev/shm.
-pub fn sweep(options: &Options) {
+/// Removes the run's names in /dev/shm, which a killed process would leave. What they name stays
+/// with those who have it open.
+pub fn forget_names(options: &Options) {
     let prefix = format!("{}_", options.base());
     let Ok(entries) = fs::read_dir("/dev/shm") else {
         return;
     };
-    let files: Vec<_> = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-        .collect();
-    let last = |name: &str| name.ends_with(".global_mgmt");
-
-    // Anything else belongs to the other side, which then sweeps.
-    if files.iter().all(|file| last(&file.file_name().to_string_lossy())) {
-        for file in files {
-            let _ = fs::remove_file(file.path());
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

@@ -13,6 +13,14 @@ use link::{Link, Result};
 
 const WORD: usize = 8;
 const LINE: usize = 64;
+const SIZE_MAX: usize = 1 << 20;
+
+const PR_SET_PDEATHSIG: i32 = 1;
+const SIGKILL: u64 = 9;
+
+extern "C" {
+    fn prctl(option: i32, ...) -> i32;
+}
 
 pub struct Options {
     pub ping: bool,
@@ -43,8 +51,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options> {
             _ => return Err(format!("unknown option {name} {value}").into()),
         }
     }
-    if size < WORD || slots < 1 || dir.is_empty() {
-        return Err("--size (8 or more), --slots and --dir are needed".into());
+    if !(WORD..=SIZE_MAX).contains(&size) || slots < 1 {
+        return Err("--size or --slots is missing or wrong".into());
+    }
+    if !std::path::Path::new(&dir).is_dir() {
+        return Err("--dir is no directory".into());
     }
     Ok(Options {
         ping: ping.ok_or("--side is needed")?,
@@ -194,6 +205,7 @@ fn reply(numbers: &[u64]) -> Result<()> {
 fn serve(options: &Options) -> Result<()> {
     let link = Link::open(options)?;
 
+    link::forget_names(options);
     reply(&[0])?;
     for line in std::io::stdin().lock().lines() {
         reply(&obey(&link, options, &line?)?)?;
@@ -203,9 +215,14 @@ fn serve(options: &Options) -> Result<()> {
 
 fn run() -> Result<()> {
     let options = parse(std::env::args().skip(1))?;
+
+    // Who spins for a message would do so for ever if the coordinator were killed.
+    // SAFETY: it changes nothing but what happens when our parent ends.
+    unsafe { prctl(PR_SET_PDEATHSIG, SIGKILL) };
     let result = serve(&options);
 
-    link::sweep(&options);
+    // Of a node that found nobody, one is left.
+    link::forget_names(&options);
     result
 }
 
