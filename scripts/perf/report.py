@@ -245,12 +245,12 @@ def death_goals(figures, goals):
 
 
 MODEL_GOALS = (
-    ("decode: pipeline / single process", "pipeline of four daemons, times one process, 1 stream",
+    ("one stream: pipeline / single", "pipeline of four daemons, times one process, 1 stream",
      0.98),
-    ("8 streams: pipeline / single process", "the same, 8 streams", 0.98),
-    ("prefill: single process / llama.cpp", "prefill of 512 tokens, times llama.cpp", 2),
-    ("decode: single process / llama.cpp", "one stream, times llama.cpp", 1),
-    ("8 streams: single process / llama.cpp", "8 streams, times llama.cpp", 1),
+    ("8 streams: pipeline / single", "the same, 8 streams", 0.98),
+    ("prefill: single / llama.cpp", "prefill of 512 tokens, times llama.cpp", 2),
+    ("one stream: single / llama.cpp", "one stream, times llama.cpp", 1),
+    ("8 streams: single / llama.cpp", "8 streams, times llama.cpp", 1),
 )
 
 
