@@ -52,12 +52,17 @@ public final class AeronPeer {
     private final BufferClaim claim = new BufferClaim();
     private final UnsafeBuffer own;
 
-    // The message that the last poll() delivered; valid until the next one.
-    private DirectBuffer data;
-    private int offset;
-    private int length;
     private long arrived;
-    private long checkedInFlow = -1; // next number to check on arrival; -1: nobody waits for a flow
+    private long wanted;
+    private Use use;
+
+    /**
+     * What is done with an arrived message, inside the fragment handler: as soon as poll() returns,
+     * the driver may fill the log behind the subscriber with zeros.
+     */
+    private interface Use {
+        void of(DirectBuffer data, int at, int bytes, long number);
+    }
 
     private AeronPeer(final Options options, final Aeron aeron) {
         ping = options.ping;
@@ -68,27 +73,25 @@ public final class AeronPeer {
         handler = fits(size) ? this::take : new FragmentAssembler(this::take, size);
     }
 
-    private void take(final DirectBuffer buffer, final int at, final int bytes, final Header header) {
-        data = buffer;
-        offset = at;
-        length = bytes;
-        arrived++;
-        if (checkedInFlow >= 0) { // a poll may deliver several: they are gone when it returns
-            check(size, checkedInFlow++);
-        }
+    private void take(final DirectBuffer data, final int at, final int bytes, final Header header) {
+        use.of(data, at, bytes, arrived++);
     }
 
-    /** Polls and never sleeps, like Aeron's BusySpinIdleStrategy, until that many have arrived. */
-    private void receive(final long until) {
-        while (arrived < until) {
+    /** What arrives from now on is numbered from 0 and used so. */
+    private void begin(final Use what) {
+        arrived = 0;
+        wanted = 0;
+        use = what;
+    }
+
+    /** Polls and never sleeps, like Aeron's BusySpinIdleStrategy, until so many more arrived. */
+    private void receive(final int messages) {
+        wanted += messages;
+        while (arrived < wanted) {
             if (subscription.poll(handler, FRAGMENTS) == 0) {
                 Thread.onSpinWait();
             }
         }
-    }
-
-    private void receive() {
-        receive(arrived + 1);
     }
 
     /** Returns if it is worth trying again. */
@@ -141,29 +144,52 @@ public final class AeronPeer {
         send(bytes);
     }
 
-    private long word(final int at) {
-        return data.getLong(offset + at, ByteOrder.LITTLE_ENDIAN);
+    private static long word(final DirectBuffer data, final int at) {
+        return data.getLong(at, ByteOrder.LITTLE_ENDIAN);
     }
 
-    private void check(final int bytes, final long number) {
-        if (length != bytes || word(0) != number || word(bytes - WORD) != number) {
+    private static void check(final DirectBuffer data, final int at, final int bytes,
+                              final int expected, final long number) {
+        if (bytes != expected || word(data, at) != number
+            || word(data, at + bytes - WORD) != number) {
             throw new IllegalStateException(
                 "message " + number + " did not arrive whole and in order");
         }
     }
 
-    private long[] pingRound(final int n) {
-        final long[] samples = new long[n];
-        long begin = Ticks.now();
-        for (int i = 0; i < n; i++) {
-            sendStamped(size, i);
-            receive();
-            check(size, i);
-            final long end = Ticks.now();
-            samples[i] = end - begin;
-            begin = end;
+    private void check(final DirectBuffer data, final int at, final int bytes, final long number) {
+        check(data, at, bytes, size, number);
+    }
+
+    private void echo(final DirectBuffer data, final int at, final int bytes, final long number) {
+        if (bytes != size) {
+            throw new IllegalStateException("message " + number + " did not arrive whole");
         }
-        return nanos(samples);
+        final MutableDirectBuffer buffer = lend(size);
+        buffer.putBytes(lentAt(size), data, at, size);
+        send(size);
+    }
+
+    private void readLines(final DirectBuffer data, final int at, final int bytes,
+                           final long number) {
+        long sum = 0;
+        int lines = 0;
+        for (int line = 0; line + WORD <= size; line += LINE, lines++) {
+            sum += word(data, at + line);
+        }
+        if (bytes != size || sum != (number + 1) * lines) {
+            throw new IllegalStateException("payload " + number + " is not what was written");
+        }
+        sendStamped(WORD, number);
+    }
+
+    private void fill(final long value) {
+        final MutableDirectBuffer buffer = lend(size);
+        final int at = lentAt(size);
+        for (int word = 0; word + WORD <= size; word += WORD) {
+            buffer.putLong(at + word, value, ByteOrder.LITTLE_ENDIAN);
+        }
+        send(size);
     }
 
     private static long[] nanos(final long[] ticks) {
@@ -173,16 +199,23 @@ public final class AeronPeer {
         return ticks;
     }
 
-    private long[] pongRound(final int n) {
+    private long[] pingRound(final int n) {
+        final long[] samples = new long[n];
+        begin(this::check);
+        long begin = Ticks.now();
         for (int i = 0; i < n; i++) {
-            receive();
-            if (length != size) {
-                throw new IllegalStateException("message " + i + " did not arrive whole");
-            }
-            final MutableDirectBuffer buffer = lend(size);
-            buffer.putBytes(lentAt(size), data, offset, size);
-            send(size);
+            sendStamped(size, i);
+            receive(1);
+            final long end = Ticks.now();
+            samples[i] = end - begin;
+            begin = end;
         }
+        return nanos(samples);
+    }
+
+    private long[] pongRound(final int n) {
+        begin(this::echo);
+        receive(n);
         return new long[1];
     }
 
@@ -195,27 +228,20 @@ public final class AeronPeer {
     }
 
     private long[] pongFlow(final int n) {
-        final long before = arrived;
-        checkedInFlow = 0;
-        receive(before + 1);
+        begin(this::check);
+        receive(1);
         final long begin = Ticks.now();
-        receive(before + n);
-        checkedInFlow = -1;
+        receive(n - 1);
         return new long[] {Ticks.toNanos(Ticks.now() - begin)};
     }
 
     private long[] pingPayload(final int n) {
         final long[] samples = new long[n];
+        begin((data, at, bytes, number) -> check(data, at, bytes, WORD, number));
         long begin = Ticks.now();
         for (int i = 0; i < n; i++) {
-            final MutableDirectBuffer buffer = lend(size);
-            final int at = lentAt(size);
-            for (int word = 0; word + WORD <= size; word += WORD) {
-                buffer.putLong(at + word, i + 1, ByteOrder.LITTLE_ENDIAN);
-            }
-            send(size);
-            receive();
-            check(WORD, i);
+            fill(i + 1);
+            receive(1);
             final long end = Ticks.now();
             samples[i] = end - begin;
             begin = end;
@@ -224,18 +250,8 @@ public final class AeronPeer {
     }
 
     private long[] pongPayload(final int n) {
-        for (int i = 0; i < n; i++) {
-            long sum = 0;
-            int lines = 0;
-            receive();
-            for (int at = 0; at + WORD <= size; at += LINE, lines++) {
-                sum += word(at);
-            }
-            if (length != size || sum != (long) (i + 1) * lines) {
-                throw new IllegalStateException("payload " + i + " is not what was written");
-            }
-            sendStamped(WORD, i);
-        }
+        begin(this::readLines);
+        receive(n);
         return new long[1];
     }
 
