@@ -15,6 +15,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 BEGIN, END = "<!-- measured: make perf writes from here -->", "<!-- measured: to here -->"
+FOLD_ROWS = 16  # a longer table stands behind its plot
 OURS = {"floor", "floor-data", "ring", "sluice", "sluice-batch"}
 
 
@@ -266,12 +267,21 @@ def latency_table(figures, mode):
     lines = ["| peer | p50 | p99 | p99.9 | times the floor | sluice's p50, times it |",
              "| --- | --- | --- | --- | --- | --- |"]
     ours = figures.row("latency", peer="sluice", mode=mode)
-    for row in figures.rows("latency", mode=mode):
+    every = {row["peer"]: None for row in figures["latency"]["rows"]}
+    for row in figures["latency"]["rows"]:
+        if row["mode"] != mode:
+            continue
+        every.pop(row["peer"], None)
+        if "failed" in row:
+            lines.append(f"| {row['peer']} | failed: {row['failed']} | | | | |")
+            continue
         beside = "" if not ours or row["peer"] == "sluice" else \
             show_spread(by_round(ours["round_p50"], row["round_p50"]))
         floor = show_spread(row["ratio_floor"]) if "ratio_floor" in row else ""
         lines.append(f"| {row['peer']} | {show_ns(row['p50'])} | {show_ns(row['p99'])} | "
                      f"{show_ns(row['p99_9'])} | {floor} | {beside} |")
+    if every:
+        lines += ["", f"Not made to wait like that: {', '.join(every)}."]
     return lines
 
 
@@ -296,6 +306,30 @@ def points_table(figures, step):
         ratio = show_spread(point["ratio"]) if "ratio" in point else ""
         lines.append(f"| {point['series']} | {point['x']:g} | {show_spread(point['value'])} | "
                      f"{ratio} |")
+    return folded(lines) if len(data["points"]) > FOLD_ROWS else lines
+
+
+def folded(lines):
+    """A table that few read: the plot says it."""
+    return ["<details><summary>The figures</summary>", "", *lines, "", "</details>"]
+
+
+def idle_rows(figures):
+    """Title, how it waits, percent of a processor."""
+    idle = figures["idle"]
+    rows = [("sluice", f"{idle['endpoints']} endpoints in all, asleep",
+             idle["cpu_percent"])] if idle else []
+    for row in (figures["peer-idle"] or {}).get("rows", []):
+        rows.append((row["peer"], "asleep" if row["mode"] == "sleep" else "only spins",
+                     row.get("cpu_percent", row.get("failed"))))
+    return rows
+
+
+def idle_table(figures):
+    lines = ["| | waits | % of a processor |", "| --- | --- | --- |"]
+    for name, how, percent in idle_rows(figures):
+        shown = percent if isinstance(percent, str) else f"{percent:.1f}"
+        lines.append(f"| {name} | {how} | {shown} |")
     return lines
 
 
@@ -328,7 +362,10 @@ def model_table(figures):
 
 def gnuplot(script, **values):
     settings = "; ".join(f"{name}='{value}'" for name, value in values.items())
-    done = subprocess.run(["gnuplot", "-e", settings, HERE / script], stdout=sys.stderr)
+    try:
+        done = subprocess.run(["gnuplot", "-e", settings, HERE / script], stdout=sys.stderr)
+    except FileNotFoundError:
+        sys.exit("report: plots need gnuplot; 'scripts/setup packages perf' installs it")
     if done.returncode:
         sys.exit(f"report: gnuplot failed on {values.get('data')}")
 
@@ -353,10 +390,15 @@ def plots(figures, directory):
             gnuplot("series.gp", data=data, name=directory / step, head=head, xname=xname,
                     yname=yname, logs=logs)
     if figures["recovery"]:
-        write_bars(figures, directory)
+        plot_recovery(figures, directory)
+    if figures["idle"]:
+        data = figures.directory / "idle.dat"
+        data.write_text("".join(f"{name}\t{percent}\n" for name, _, percent in idle_rows(figures)
+                                if not isinstance(percent, str)))
+        gnuplot("idle.gp", data=data, name=directory / "idle")
 
 
-def write_bars(figures, directory):
+def plot_recovery(figures, directory):
     """Recovery percentiles as curves: the fraction of kills and how long they took."""
     data = figures.directory / "recovery.dat"
     places = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
@@ -398,7 +440,9 @@ def sections(figures, options):
                         "their ACK"), ("broadcast", "Broadcast"), ("load", "Offered load"),
                         ("pause", "Pauses"), ("capacity", "Many stages, large stages")):
         if figures[step]:
-            out += section(title, points_table(figures, step)) + picture(options, step)
+            out += section(title, picture(options, step) + points_table(figures, step))
+    if figures["idle"]:
+        out += section("Idle", idle_table(figures)) + picture(options, "idle")
     if figures["recovery"]:
         out += section("Death to redelivery", recovery_table(figures)) + picture(options, "recovery")
     if figures["model"]:

@@ -18,8 +18,10 @@ import sys
 import tempfile
 import time
 
-from peers_pair import Pair, PeerFailed
 from pipeline_box import Tap, wait_until
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts/perf"))
+from peers_pair import Pair, PeerFailed  # noqa: E402 - found by the line above
 
 COUNTS = {"round": 100, "flow": 1000, "payload": 3}
 MIB = 1 << 20

@@ -9,9 +9,10 @@
 #include "run.h"
 #include "throughput.h"
 
-#define CALIBRATE	2000u	/* messages that tell how many fit into a round */
-#define CALIBRATE_BYTES	(64u << 20)	/* or fewer, so that large ones take no minute */
-#define MIN_MESSAGES	20u
+#define MIN_TURNS	8u		/* of the ring: a round is no start and no end */
+#define WARMUP_TURNS	2u		/* until all its memory is there */
+#define RING_BYTES	(16u << 20)	/* a ring of large messages has fewer */
+#define RING_MIN_SLOTS	16u
 #define MAX_MESSAGES	200000000u
 
 static const char usage_text[] =
@@ -31,7 +32,8 @@ static const char usage_text[] =
 "  --cpus A,B             processors of the two processes; default the first two allowed\n"
 "  --peers LIST           default all that can; see sluice-perf latency --list-peers\n"
 "  --peer-programs FILE   peers that are programs of their own; scripts/perf/peers makes it\n"
-"  --slots N              of rings, a power of two; default 256 (payload: 16)\n"
+"  --slots N              of rings, a power of two; default as many as have 16 MiB, 16 to 256\n"
+"                         (payload: 16)\n"
 "  --timeout S            longest time for one peer in one round; default 60\n"
 "  --json                 JSON on standard output instead of the table\n"
 "  --json-file FILE       JSON into FILE as well\n"
@@ -163,8 +165,6 @@ static int settle(struct throughput *t, char *names, char *sizes, const char *cp
 		perf_error("spinning needs two processors, there is one: use --mode sleep, or --cpus");
 		err = -EINVAL;
 	}
-	if (!t->slots)
-		t->slots = t->work == WORK_PAYLOAD ? 16 : 256;
 	return err;
 }
 
@@ -206,6 +206,17 @@ static int parse_options(struct throughput *t, struct throughput_files *files, i
 
 /* --------------------------------------------------------------------- rows --- */
 
+static uint32_t ring_slots(const struct throughput *t, size_t size)
+{
+	uint32_t slots = t->work == WORK_PAYLOAD ? RING_MIN_SLOTS : 256;
+
+	if (t->slots)
+		return t->slots;
+	while (slots > RING_MIN_SLOTS && slots * size > RING_BYTES)
+		slots /= 2;
+	return slots;
+}
+
 static bool is_wanted(const struct throughput *t, const struct peer *p, size_t size)
 {
 	size_t max = p->max_size ? p->max_size : PEER_SIZE_MAX;
@@ -232,6 +243,7 @@ static int make_rows(struct throughput *t)
 			if (t->n_rows == THROUGHPUT_MAX_ROWS)
 				return -E2BIG;
 			t->row[t->n_rows].peer = p;
+			t->row[t->n_rows].slots = ring_slots(t, t->sizes[s]);
 			t->row[t->n_rows++].size = t->sizes[s];
 		}
 	}
@@ -272,10 +284,10 @@ static int run_row(const struct throughput *t, struct throughput_row *row, uint6
 {
 	struct peer_run run = {
 		.peer = row->peer, .mode = t->mode, .work = t->work, .size = row->size,
-		.touched = t->untouched ? sizeof(uint64_t) : row->size, .slots = t->slots,
+		.touched = t->untouched ? sizeof(uint64_t) : row->size, .slots = row->slots,
 	};
 	struct run_settings set = {
-		.warmup = messages / 5 + 1, .messages = messages,
+		.warmup = messages / 5 + WARMUP_TURNS * row->slots, .messages = messages,
 		.cpus = { t->cpus[0], t->cpus[1] }, .timeout_s = t->timeout_s,
 	};
 	uint64_t *samples = malloc((t->work == WORK_FLOW ? 1 : messages) * sizeof(*samples));
@@ -306,12 +318,12 @@ static uint64_t clamp(double v, uint64_t min, uint64_t max)
 
 static int calibrate(const struct throughput *t, struct throughput_row *row)
 {
-	uint64_t n = clamp((double)CALIBRATE_BYTES / (double)row->size, MIN_MESSAGES, CALIBRATE);
+	uint64_t min = MIN_TURNS * (uint64_t)row->slots;
 	double ns;
-	int err = run_row(t, row, n, &ns);
+	int err = run_row(t, row, min, &ns);
 
 	if (!err)
-		row->messages = clamp((double)t->round_ns / ns, MIN_MESSAGES, MAX_MESSAGES);
+		row->messages = clamp((double)t->round_ns / ns, min, MAX_MESSAGES);
 	return err;
 }
 

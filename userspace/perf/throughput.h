@@ -14,6 +14,7 @@
 
 /**
  * struct throughput_row - one peer with one size, over all rounds
+ * @slots:	of the ring, each way
  * @messages:	of a round, from the calibration; 0 = not yet known
  * @ns:		FLOW: for a message, in each round; PAYLOAD: median round trip of each round
  * @failed:	why it could not be measured; left out from then on
@@ -21,6 +22,7 @@
 struct throughput_row {
 	const struct peer *peer;
 	size_t size;
+	uint32_t slots;
 	uint64_t messages;
 	double ns[THROUGHPUT_MAX_ROUNDS];
 	char failed[160];
@@ -31,7 +33,7 @@ struct throughput {
 	enum peer_mode mode;
 	bool untouched;
 	bool json;
-	uint32_t slots;
+	uint32_t slots;			/* 0: as many as suit the size */
 	unsigned int rounds;
 	uint64_t round_ns;
 	int cpus[2];

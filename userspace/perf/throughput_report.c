@@ -47,9 +47,9 @@ static void print_row(const struct throughput *t, const struct throughput_row *r
 void throughput_print(const struct throughput *t, FILE *f)
 {
 	perf_machine_print(f);
-	fprintf(f, "%s, %s, %u rounds interleaved, processors %d and %d, %u slots%s\n\n",
+	fprintf(f, "%s, %s, %u rounds interleaved, processors %d and %d%s\n\n",
 		work_name(t), t->mode == MODE_SPIN ? "spinning" : "sleeping", t->rounds,
-		t->cpus[0], t->cpus[1], t->slots,
+		t->cpus[0], t->cpus[1],
 		t->untouched ? ", only the first word written and read" : "");
 	fprintf(f, "%-18s %8s %12s %10s %9s   %s\n", "peer", "bytes", "ns", "million/s", "GB/s",
 		"time x ring, time x sluice (least-most)");
@@ -79,6 +79,7 @@ static struct json_object *row_json(const struct throughput *t, const struct thr
 	json_object_object_add(o, "peer", json_object_new_string(row->peer->name));
 	json_object_object_add(o, "title", json_object_new_string(row->peer->title));
 	json_object_object_add(o, "size", json_object_new_uint64(row->size));
+	json_object_object_add(o, "slots", json_object_new_uint64(row->slots));
 	if (row->failed[0]) {
 		json_object_object_add(o, "failed", json_object_new_string(row->failed));
 		return o;
@@ -108,7 +109,6 @@ int throughput_write_json(const struct throughput *t, FILE *f)
 									  "sleep"));
 	json_object_object_add(o, "untouched", json_object_new_boolean(t->untouched));
 	json_object_object_add(o, "rounds", json_object_new_int((int)t->rounds));
-	json_object_object_add(o, "slots", json_object_new_uint64(t->slots));
 	for (int i = 0; i < t->n_rows; i++)
 		json_object_array_add(rows, row_json(t, &t->row[i]));
 	json_object_object_add(o, "rows", rows);
