@@ -247,8 +247,14 @@ def test_busy(args, tap, directory):
         after = got[0].get("retry_after_ms", 0)
         tap.ok(after > 0 and f"in {after} ms" in got[0]["reason"], "it is told when to come again",
                got[0])
+        tap.equal(failure(p, PROMPT, "--raw", "--tokens", "8", "--retry", "1ms")[2], 8,
+                  "--retry of less than that does not help")
+        patient = p.start(PROMPT, "--raw", "--tokens", "8", "--retry", "2m", "--json")
+        time.sleep(after / 1000)
+        tap.equal(patient.poll(), None, "--retry waits")
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=60)
+        tap.equal(json.loads(p.finish(patient))["text"], want, "and gets its answer")
         tap.ok(wait_until(lambda: not failure(p, PROMPT, "--raw", "--tokens", "8")[2]),
                "and is let in when the other one has ended")
         tap.equal(p.ask(PROMPT, "--raw", "--tokens", "8")["text"], want, "with the same answer")

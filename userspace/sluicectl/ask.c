@@ -15,6 +15,7 @@
 
 #define SECOND_NS	1000000000ll
 #define PATIENCE_NS	(2 * SECOND_NS)		/* then look whether a stage is unserved */
+#define RETRY_NS	(SECOND_NS / 10)	/* if the pipeline does not say when */
 #define CANCEL_NS	(5 * SECOND_NS)		/* for the end of a stream after its cancellation */
 
 static struct client *volatile interruptible;
@@ -70,6 +71,9 @@ error_t ask_option(struct ask *ask, int key, char *arg, struct argp_state *state
 		return 0;
 	case ASK_DEADLINE:
 		ask->deadline_ns = ctl_option_duration(state, "--deadline", arg);
+		return 0;
+	case ASK_RETRY:
+		ask->retry_ns = ctl_option_duration(state, "--retry", arg);
 		return 0;
 	case ASK_TIMEOUT:
 		ask->timeout_ns = ctl_option_duration(state, "--timeout", arg);
@@ -210,11 +214,10 @@ static int next_event(struct ask *ask, struct client_event *ev, bool *told)
 	}
 }
 
-/* One line for people; the same in parts for --json. */
+/* What a stage says of its failure, in parts for --json. */
 static int failed(struct ask *ask, const struct client_event *ev)
 {
 	struct ask_failure *f = &ask->failure;
-	const char *name = strerrorname_np(-ev->error);
 
 	f->error = -ev->error;
 	f->attempt = ev->error_attempt;
@@ -222,9 +225,16 @@ static int failed(struct ask *ask, const struct client_event *ev)
 	snprintf(f->stage, sizeof(f->stage), "%s",
 		 ev->error_name[0] ? ev->error_name : msg_stage_name(ev->error_stage));
 	snprintf(f->reason, sizeof(f->reason), "%.*s", (int)ev->text_len, ev->text ?: "");
-	ctl_error("stage '%s': %s (%s%s%.0u)", f->stage, f->reason, name ?: "unknown error",
-		  f->attempt ? ", attempt " : "", f->attempt);
 	return f->error == EBUSY || f->error == EHOSTDOWN ? CTL_BUSY : CTL_FAILED;
+}
+
+/* The same in one line, for people. */
+static void print_failure(struct ask_failure *f)
+{
+	f->told = true;
+	ctl_error("stage '%s': %s (%s%s%.0u)", f->stage, f->reason,
+		  strerrorname_np(f->error) ?: "unknown error", f->attempt ? ", attempt " : "",
+		  f->attempt);
 }
 
 /* No stage could say it: the pipeline is gone, or silent. */
@@ -232,7 +242,7 @@ static void nobody_said(struct ask *ask, const char *stage, int error, const cha
 {
 	struct ask_failure *f = &ask->failure;
 
-	*f = (struct ask_failure){ .error = error };
+	*f = (struct ask_failure){ .error = error, .told = true };
 	snprintf(f->stage, sizeof(f->stage), "%s", stage ?: "");
 	snprintf(f->reason, sizeof(f->reason), "%s", reason);
 }
@@ -253,7 +263,9 @@ static void cancel(struct ask *ask, uint64_t stream)
 	}
 }
 
-static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event, void *data)
+/* Does not print what a stage said of its failure: it may be worth another try. */
+static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event, void *data,
+			bool *answered)
 {
 	struct client_event ev;
 	bool told = false;
@@ -277,6 +289,7 @@ static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event
 			return client_failed(err);
 		if (ev.type == CLIENT_ERROR)
 			return failed(ask, &ev);
+		*answered = true;
 		if (!on_event(&ev, data)) {
 			if (ev.type != CLIENT_END)
 				cancel(ask, stream);
@@ -286,20 +299,14 @@ static int wait_for_end(struct ask *ask, uint64_t stream, ask_event_fn *on_event
 	return CTL_OK;
 }
 
-int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data)
+/* @answered: some of the answer has come, which cannot be taken back. */
+static int ask_once(struct ask *ask, ask_event_fn *on_event, void *data, bool *answered)
 {
-	struct client_request *r = &ask->request;
 	uint64_t stream;
 	int err, status;
 
 	ask->failure = (struct ask_failure){ .error = 0 };
-	r->stops = ask->stops;
-	/* 63 bits, so that every JSON reader can give it back. */
-	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) == sizeof(r->seed))
-		r->seed &= INT64_MAX;
-	if (ask->deadline_ns > 0)
-		r->deadline = (uint64_t)(now_ns() + ask->deadline_ns);
-	err = client_submit(ask->client, r, &stream);
+	err = client_submit(ask->client, &ask->request, &stream);
 	if (err)
 		return client_failed(err);
 	/* Only now: a Ctrl-C at the prompt of a chat is not meant for the next answer. */
@@ -307,8 +314,50 @@ int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data)
 	interruptible = ask->client;
 	if (terminated)
 		client_interrupt(ask->client);
-	status = wait_for_end(ask, stream, on_event, data);
+	status = wait_for_end(ask, stream, on_event, data, answered);
 	interruptible = NULL;
+	return status;
+}
+
+/*
+ * Until the pipeline said that it is worth trying again, and up to a quarter longer: all who were
+ * refused at the same time were told the same. False: a signal, or past @give_up.
+ */
+static bool wait_for_retry(const struct ask *ask, int64_t give_up)
+{
+	int64_t ms = ask->failure.retry_after_ms, wait = ms ? ms * (SECOND_NS / 1000) : RETRY_NS;
+	uint8_t share = 0;
+	struct timespec t;
+
+	if (getrandom(&share, sizeof(share), 0) == sizeof(share))
+		wait += wait / 4 * share / UINT8_MAX;
+	if (now_ns() + wait > give_up)
+		return false;
+	t = (struct timespec){ .tv_sec = wait / SECOND_NS, .tv_nsec = wait % SECOND_NS };
+	return !nanosleep(&t, NULL) && !interrupted;
+}
+
+int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data)
+{
+	struct client_request *r = &ask->request;
+	int64_t give_up = now_ns() + ask->retry_ns;
+	bool answered = false, again;
+	int status;
+
+	r->stops = ask->stops;
+	/* 63 bits, so that every JSON reader can give it back. */
+	if (!ask->seeded && getrandom(&r->seed, sizeof(r->seed), 0) == sizeof(r->seed))
+		r->seed &= INT64_MAX;
+	if (ask->deadline_ns > 0)
+		r->deadline = (uint64_t)(now_ns() + ask->deadline_ns);
+	do {
+		status = ask_once(ask, on_event, data, &answered);
+		again = status == CTL_BUSY && !answered && wait_for_retry(ask, give_up);
+	} while (again);
+	if (status == CTL_BUSY && interrupted)
+		return CTL_INTERRUPTED;
+	if (ask->failure.error && !ask->failure.told)
+		print_failure(&ask->failure);
 	return status;
 }
 

@@ -15,6 +15,7 @@
  * @error:	positive errno, 0: nothing failed
  * @retry_after_ms: when it is worth trying again, 0 if it is not said
  * @reason:	one line
+ * @told:	a line about it was printed
  */
 struct ask_failure {
 	char		stage[SLUICE_NAME_MAX];
@@ -22,6 +23,7 @@ struct ask_failure {
 	uint32_t	retry_after_ms;
 	int		error;
 	char		reason[512];
+	bool		told;
 };
 
 /**
@@ -30,6 +32,7 @@ struct ask_failure {
  * @pipeline:	name of --pipeline, NULL: stages with the usual names
  * @timeout_ns:	longest time without a token
  * @deadline_ns: of --deadline, from the moment of asking; 0: none
+ * @retry_ns:	how long a busy pipeline is asked again; 0: once only
  * @seeded:	--seed was given; else each request gets a seed of its own
  * @failure:	out: of the last ask_answer()
  */
@@ -39,6 +42,7 @@ struct ask {
 	const char		*pipeline;
 	int64_t			timeout_ns;
 	int64_t			deadline_ns;
+	int64_t			retry_ns;
 	bool			seeded;
 	struct ask_failure	failure;
 	struct client		*client;
@@ -46,7 +50,7 @@ struct ask {
 
 enum {
 	ASK_TEMPERATURE = 512, ASK_TOP_K, ASK_TOP_P, ASK_SEED, ASK_STOP, ASK_PIPELINE, ASK_TIMEOUT,
-	ASK_MODEL, ASK_DEADLINE,
+	ASK_MODEL, ASK_DEADLINE, ASK_RETRY,
 };
 
 /* For the option table of a command; ask_option() reads them. */
@@ -64,6 +68,8 @@ enum {
 	  "Say which model it is for, where rules choose by it", 0 },		\
 	{ "deadline", ASK_DEADLINE, "TIME", 0,					\
 	  "Say that it is wanted within this time, for rules likewise", 0 },	\
+	{ "retry", ASK_RETRY, "TIME", 0,					\
+	  "If the pipeline is busy, ask again for so long, when it says (0)", 0 }, \
 	{ "timeout", ASK_TIMEOUT, "TIME", 0,					\
 	  "Give up after so long without a token (5m)", 0 }
 
@@ -94,7 +100,7 @@ typedef bool ask_event_fn(const struct client_event *ev, void *data);
  *
  * Return: CTL_OK, CTL_INTERRUPTED after a SIGINT (the stream was cancelled, its end was waited
  * for), CTL_FAILED when @on_event said so (cancelled, too), CTL_BUSY or CTL_FAILED when a stage gave
- * it up (@ask->failure), CTL_TIMEOUT or another exit status after the error was printed.
+ * it up (@ask->failure; BUSY when --retry was over), CTL_TIMEOUT or another exit status after the error was printed.
  */
 int ask_answer(struct ask *ask, ask_event_fn *on_event, void *data);
 
