@@ -62,6 +62,9 @@ test_options() {
 		.asynchronous_ns == 16e9 and .stages[0].utilisation == 0.5 and .streams == 2'
 	try sluicectl model a=4s b=1s -r a=4 -r b=2 --policy round-robin --policy b=affinity --streams 1 --json
 	check "a policy for one stage" json '[.stages[].policy] == ["round-robin", "affinity"]'
+	try sluicectl model a=4s -r a=4 --policy weighted --messages 8 --json
+	check "weighted: equal replicas in turn" json '.interval_ns == 1e9 and
+		.asynchronous_ns == 8e9 and .stages[0].policy == "weighted"'
 	try sluicectl model a=0s b=0
 	check "stages that take no time" succeeds 'throughput +no limit'
 	try sluicectl model a=0s --json

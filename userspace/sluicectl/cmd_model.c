@@ -19,7 +19,7 @@ static const struct argp_option model_options[] = {
 	{ "replicas", 'r', "STAGE=N", 0, "Processes of a stage (1); may be repeated", 0 },
 	{ "policy", 'p', "[STAGE=]NAME", 0,
 	  "Who gets a message, in all stages or in one: shared (the default), round-robin, "
-	  "least-outstanding, affinity; may be repeated", 0 },
+	  "least-outstanding, weighted, affinity; may be repeated", 0 },
 	{ "streams", OPT_STREAMS, "N", 0,
 	  "Streams that messages belong to in turn; affinity cannot use more replicas than that",
 	  0 },
@@ -167,7 +167,7 @@ static int set_policy(struct predict_stage *stage, const char *name)
 		}
 	}
 	ctl_error("model: the policy '%s' is unknown here: shared, round-robin, "
-		  "least-outstanding or affinity", name);
+		  "least-outstanding, weighted or affinity", name);
 	return CTL_USAGE;
 }
 

@@ -12,6 +12,7 @@ const char *const predict_policies[] = {
 	[PREDICT_SHARED]		= "shared",
 	[PREDICT_ROUND_ROBIN]		= "round-robin",
 	[PREDICT_LEAST_OUTSTANDING]	= "least-outstanding",
+	[PREDICT_WEIGHTED]		= "weighted",
 	[PREDICT_AFFINITY]		= "affinity",
 	NULL
 };

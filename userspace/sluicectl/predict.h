@@ -23,6 +23,7 @@ enum predict_policy {
 	PREDICT_SHARED,			/* whoever is idle */
 	PREDICT_ROUND_ROBIN,
 	PREDICT_LEAST_OUTSTANDING,
+	PREDICT_WEIGHTED,		/* in turn, since the replicas of a stage are equal */
 	PREDICT_AFFINITY,		/* stream s at replica s mod r: as evenly as it can be */
 };
 
