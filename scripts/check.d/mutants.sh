@@ -15,7 +15,7 @@ suite_mutants() {
 suite_mutants_short() {
 	local -a which=(--brief)
 	local name
-	for name in generation_no_wake repair_no_evict copies_come late_publish holds_stage; do
+	for name in nack_of_others repair_no_evict copies_come late_publish holds_stage; do
 		which+=(--only "$name")
 	done
 	[ -z "${SEED:-}" ] || which=(--no-debug --count "${COUNT:-5}" --seed "$SEED")
