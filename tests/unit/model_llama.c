@@ -325,6 +325,37 @@ static void packed_weights_give_the_same(void **state)
 	}
 }
 
+/* Pages that come in the background: nothing is read differently, and who closes early stops them. */
+static void pages_may_come_in_the_background(void **state)
+{
+	struct fx_options packed = { .packed = GGML_Q4_1 };
+	struct llama_options opt = { .background = true };
+	struct fx_buf file = fx_model(&packed);
+	const char *path = fx_path("background.gguf");
+	struct llama *whole = model;
+	float want[FX_EMBD], got[FX_EMBD];
+	struct model_error err;
+
+	(void)state;
+	fx_write(path, file.data, file.len);
+	free(file.data);
+	for (int i = 0; i < 50; i++) {
+		struct llama_kv kv;
+
+		opt.background = i;
+		if (llama_open(path, LLAMA_ROLE_ALL, &opt, &model, &err))
+			fail_msg("%s", err.text);
+		kv = new_kv(N_IDS);
+		if (i < 2)
+			assert_int_equal(llama_prefill(model, ws, &kv, 0, embedded, N_IDS,
+						       i ? got : want), 0);
+		llama_close(model);
+		free(kv.data);
+	}
+	model = whole;
+	assert_memory_equal(got, want, sizeof(want));
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
 	struct llama_kv kv = new_kv(8), *kvp = &kv;
@@ -371,6 +402,7 @@ int main(void)
 		cmocka_unit_test(kv_prefixes_can_be_copied),
 		cmocka_unit_test(logits_are_the_tied_product),
 		cmocka_unit_test(packed_weights_give_the_same),
+		cmocka_unit_test(pages_may_come_in_the_background),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 	};
 

@@ -34,52 +34,6 @@ static int map_weights(struct llama *m, const struct weights_plan *plan)
 	return 0;
 }
 
-/*
- * Fault in entries [first, last] of the plan: packed parts always, f32 only for products that the
- * packed parts do not serve.
- */
-static int populate_entries(const struct llama *m, const struct weights_plan *plan, size_t first,
-			    size_t last, const struct llama_options *opt)
-{
-	uint32_t most = opt && opt->max_vectors ? opt->max_vectors : UINT32_MAX;
-	int ret = 0;
-
-	for (size_t i = first; i <= last && !ret; i++) {
-		struct llama_matrix w;
-
-		llama_matrix_init(&w, m->weights, plan->entry + i);
-		for (unsigned int p = 0; p < w.n_parts && !ret; p++)
-			ret = weights_populate_run(w.part[p].data, qmatmul_bytes(&w.part[p]));
-		if (!ret && !llama_matrix_packed(&w, most))
-			ret = weights_populate(m->weights, plan, i, i);
-	}
-	return ret;
-}
-
-/* Fault in what the roles use, in file order. */
-static int populate(const struct llama *m, const struct weights_plan *plan, unsigned int roles,
-		    const struct llama_options *opt)
-{
-	uint32_t first = opt ? opt->layer_first : 0;
-	uint32_t last = opt && opt->layer_last ? opt->layer_last : m->config.n_layer;
-	size_t norm = 1 + (size_t)m->config.n_layer * PLAN_PER_LAYER;
-	int ret = 0;
-
-	if (opt && opt->parts)
-		llama_part(m, opt->part, opt->parts, &first, &last);
-	if (first >= last || last > m->config.n_layer)
-		return -ERANGE;
-	/* Of the embedding alone few rows are ever read: those come when they are needed. */
-	if (roles & LLAMA_ROLE_OUTPUT && m->config.tied_output)
-		ret = populate_entries(m, plan, 0, 0, opt);
-	if (!ret && roles & LLAMA_ROLE_LAYERS)
-		ret = populate_entries(m, plan, 1 + (size_t)first * PLAN_PER_LAYER,
-				       (size_t)last * PLAN_PER_LAYER, opt);
-	if (!ret && roles & LLAMA_ROLE_OUTPUT)
-		ret = populate_entries(m, plan, norm, plan->n - 1, opt);
-	return ret;
-}
-
 static int open_weights(struct llama *m, const struct gguf *g, unsigned int roles,
 			const struct llama_options *opt, struct model_error *err)
 {
@@ -93,7 +47,7 @@ static int open_weights(struct llama *m, const struct gguf *g, unsigned int role
 	if (!ret && map_weights(m, &plan))
 		ret = model_fail(err, ENOMEM, "%s: no memory", gguf_path(g));
 	if (!ret) {
-		ret = populate(m, &plan, roles, opt);
+		ret = llama_populate(m, &plan, roles, opt);
 		if (ret == -ERANGE)
 			ret = model_fail(err, EINVAL, "layers %u to %u are not a range of the "
 					 "model's %u layers; correct the range", opt->layer_first,
@@ -138,6 +92,7 @@ void llama_close(struct llama *m)
 {
 	if (!m)
 		return;
+	llama_populate_stop(m);
 	weights_close(m->weights);
 	gguf_close(m->file);
 	free(m->rope_freq);

@@ -65,6 +65,11 @@ struct llama_options {
 	 * weights serve so many, pages of f32 weights come only when more are computed.
 	 */
 	uint32_t max_vectors;
+	/*
+	 * Do not wait for f32 weights that packed ones can stand in for: a thread faults them in
+	 * meanwhile, at the price that a long prompt within the first second is slower.
+	 */
+	bool background;
 };
 
 struct llama;

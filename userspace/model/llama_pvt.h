@@ -55,6 +55,7 @@ struct llama {
 	struct llama_matrix output;	/* [n_vocab][n_embd] */
 	struct gguf *file;		/* what packed parts lie in */
 	struct weights *weights;
+	struct llama_filler *filler;	/* NULL: all pages are there that were to come */
 };
 
 /* Scratch of one caller. Rows are tokens: as many as max_tokens or max_streams, if more. */
@@ -91,6 +92,16 @@ int llama_read_config(const struct gguf *g, struct llama *m, struct model_error 
 /* Make the plan of all matrices; free plan->entry. */
 int llama_make_plan(const struct gguf *g, const struct llama *m, struct weights_plan *plan,
 		    struct model_error *err);
+
+/*
+ * Fault in what the roles use; what may come in the background takes over plan->entry, and sets it
+ * to NULL. Return: 0, -ERANGE (layers that are none), or what reading failed with.
+ */
+int llama_populate(struct llama *m, struct weights_plan *plan, unsigned int roles,
+		   const struct llama_options *opt);
+
+/* Nothing is faulted in any more after it; NULL filler is allowed. */
+void llama_populate_stop(struct llama *m);
 
 /* Describe a matrix that is f32 anyway. */
 void llama_matrix_f32(struct llama_matrix *w, const float *data, size_t rows, size_t cols);

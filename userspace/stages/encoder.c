@@ -24,7 +24,7 @@ struct encoder {
 
 static int encoder_open(struct stage *st, struct model_error *err)
 {
-	struct llama_options opt = { .progress = stage_progress };
+	struct llama_options opt = { .progress = stage_progress, .background = true };
 	struct encoder *e = calloc(1, sizeof(*e));
 	size_t bytes;
 	int ret;
