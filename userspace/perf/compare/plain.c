@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,7 +113,7 @@ static void answer(pid_t owner, unsigned int flags, uint64_t n, int back, struct
 	sluice_ctx_destroy(ctx);
 }
 
-static void ask(pid_t owner, unsigned int flags, uint64_t n, int back)
+static void ask(pid_t owner, unsigned int flags, uint64_t n, int back, struct times *t)
 {
 	struct sluice_ep *out, *in = NULL;
 	struct sluice_ctx *ctx;
@@ -127,6 +128,7 @@ static void ask(pid_t owner, unsigned int flags, uint64_t n, int back)
 		if (back)
 			receive_one(in, i);
 	}
+	(void)t;
 	sluice_ctx_destroy(ctx);
 }
 
@@ -143,22 +145,37 @@ static void stages(int create)
 	}
 }
 
-static void measure(const char *what, unsigned int flags, uint64_t n, int back, struct times *t)
+/* A process starts on the processor where it stays: a box may tie it to one of the host's. */
+static pid_t start(int cpu, void (*run)(pid_t, unsigned int, uint64_t, int, struct times *),
+		   unsigned int flags, uint64_t n, int back, struct times *t)
 {
 	pid_t owner = getpid(), child;
+
+	pin(cpu);
+	child = fork();
+	if (!child) {
+		run(owner, flags, n, back, t);
+		exit(0);
+	}
+	return child;
+}
+
+static void measure(const char *what, unsigned int flags, uint64_t n, int back, struct times *t)
+{
+	pid_t pid[2];
 	int status;
 
 	stages(1);
-	child = fork();
-	if (!child) {
-		pin(1);
-		answer(owner, flags, n, back, t);
-		exit(0);
-	}
-	pin(0);
-	ask(owner, flags, n, back);
-	if (waitpid(child, &status, 0) != child || status)
+	pid[1] = start(1, answer, flags, n, back, t);
+	pid[0] = start(0, ask, flags, n, back, t);
+	for (int i = 0; i < 2; i++) {
+		if (wait(&status) > 0 && !status)
+			continue;
+		/* The other one would wait for ever. */
+		kill(pid[0], SIGKILL);
+		kill(pid[1], SIGKILL);
 		exit(1);
+	}
 	stages(0);
 	printf("%s %.2f\n", what,
 	       (double)(t->last - t->first) / (double)(n - n / WARMUP - 1));
