@@ -48,11 +48,13 @@ check-%:
 ## make perf-failover   a replica dies under load: from the kill to the next token of each stream
 ## make perf-balance    how each policy spreads work over replicas, with a plot
 ## make perf-priority   a class of messages under a flood of another, with a plot
+## make perf-call       requests and replies beside a Unix socket
+## make perf-shards     a decoder's layers in one process and in two
 ## make perf-batch      runs with a latency bound, prefetch, the reorder window, with plots
 perf:
 	@scripts/perf-all
 
-perf-start perf-latency perf-model perf-pipeline perf-recovery perf-failover perf-balance perf-batch perf-priority:
+perf-%:
 	@scripts/$@
 
 ## make kmod KVER=…     build the module for uml (default), 6.1, 6.12, 7.2, or KDIR=/path/to/headers

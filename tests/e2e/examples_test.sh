@@ -85,7 +85,55 @@ test_state_log() {
 	check "state_log: all see the same state" succeeds .
 }
 
+test_point_to_point() {
+	try "$O/examples/point_to_point"
+	check "point_to_point: a word in the slot, a text in a buffer" succeeds \
+		'got 6 bytes in the slot: hello.*got 60000 bytes in the buffer: water'
+}
+
+test_async() {
+	try "$O/examples/async"
+	check "async: each ACK waited for, and all of them later" succeeds \
+		'sync:  10 were acknowledged.*async: 50 are under way.*async: 49 were acknowledged'
+	check "async: a completion says what was refused" prints 'async: message 43: .*domain'
+}
+
+# Of a policy: what the worker with this number did.
+share() {
+	awk -v policy="$1" -v n="$2" '$1 == policy { print $(n + 1) }' "$work/out"
+}
+
+test_balance() {
+	local policy
+	try "$O/examples/balance"
+	check "balance: in turn, each gets a third" succeeds 'round-robin +30 +30 +30'
+	for policy in round-robin least-outstanding weighted affinity shared; do
+		check "balance: $policy loses nothing" [ 90 = \
+			$(($(share "$policy" 1) + $(share "$policy" 2) + $(share "$policy" 3))) ]
+	done
+	check "balance: who is slow gets fewer by outstanding messages" \
+		[ "$(share least-outstanding 3)" -lt 25 ]
+}
+
+test_failover() {
+	try "$O/examples/failover"
+	check "failover: what the dead one had is the other's" succeeds \
+		'second worker: has message 0, attempt 2.*all 10 are done'
+}
+
+test_health() {
+	try "$O/examples/health"
+	check "health: idle, live, no consumer, stalled, live, idle" succeeds \
+		'^idle .*live .*no consumer .*stalled .*live .*hints +1 producers, 1 consumers.*idle '
+	check "health: and leaves no stage" [ "$(sluicectl list --json | jq length)" = 0 ]
+}
+
 insert_module
+test_point_to_point
+test_async
+test_balance
+test_failover
+test_health
 test_image
 test_priority
 test_call
