@@ -89,6 +89,20 @@ static void merge(struct sluice_ep *ep, const struct sluice_member *members, u32
 	free(old);
 }
 
+/* What is measured while a policy is in force says nothing of the time before it. */
+static void begin_measuring(struct sluice_ep *ep)
+{
+	struct choices *all = ep->choices;
+	u32 i;
+
+	all->looked_at = 0;
+	for (i = 0; i < all->n; i++) {
+		all->of[i].busy = 0;
+		all->of[i].credit = 0;
+		all->of[i].measured = done_by(ep, &all->of[i]);
+	}
+}
+
 static u32 membership(const struct sluice_ep *ep)
 {
 	return __atomic_load_n(&ep->hints->membership, __ATOMIC_ACQUIRE);
@@ -101,7 +115,7 @@ static u32 membership(const struct sluice_ep *ep)
 void __sluice_members_changed(struct sluice_ep *ep)
 {
 	struct sluice_member members[SLUICE_MAX_ENDPOINTS];
-	u32 tries, i, n, before, policy;
+	u32 tries, i, n, before, policy, old = ep->policy;
 
 	/* It never was and never will be anything else, and its members are in one word. */
 	if (hint(&ep->hints->policy) == SLUICE_POLICY_BROADCAST) {
@@ -131,6 +145,8 @@ void __sluice_members_changed(struct sluice_ep *ep)
 		ep->policy = n && ep->choices ? policy : SLUICE_POLICY_SHARED;
 		if (ep->choices)
 			merge(ep, members, n);
+		if (ep->choices && ep->policy != old)
+			begin_measuring(ep);
 		ep->membership = before;
 		return;
 	}

@@ -113,6 +113,7 @@ test_balance() {
 	done
 	check "balance: who is slow gets fewer by outstanding messages" \
 		[ "$(share least-outstanding 3)" -lt 25 ]
+	check "balance: and by its measured rate" [ "$(share weighted 3)" -lt 25 ]
 }
 
 test_failover() {

@@ -224,10 +224,30 @@ static uint64_t acked_by(const char *stage, pid_t pid)
 	return 0;
 }
 
-TEST_F_TIMEOUT(group, weighted, 120)
+/* Sends @n, a few under way at a time: what waits for the slow one is a wall for the next lap. */
+static void send_some(struct __test_metadata *_metadata, struct sluice_ep *out, uint64_t n)
 {
-	struct sluice_create c = { .policy = SLUICE_POLICY_WEIGHTED };
-	uint64_t end = now_ns() + 60 * SECOND, quick, slow, i;
+	const char *stage = sluice_stage_name(out);
+	uint64_t end = now_ns() + 60 * SECOND, begin = acked(stage), i;
+
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(0, send_to(out, i, i));
+		while (acked(stage) + 16 < begin + i && now_ns() < end)
+			sleep_ms(1);
+	}
+	while (acked(stage) < begin + n && now_ns() < end)
+		sleep_ms(1);
+	EXPECT_EQ(begin + n, acked(stage));
+}
+
+/* From the start, and after another policy that gave both the same. */
+static void weighted(struct __test_metadata *_metadata, struct sluice_ctx *ctx, uint64_t before,
+		     uint64_t n)
+{
+	struct sluice_create c = {
+		.policy = before ? SLUICE_POLICY_ROUND_ROBIN : SLUICE_POLICY_WEIGHTED,
+	};
+	uint64_t end = now_ns() + 60 * SECOND, quick, slow;
 	char stage[SLUICE_NAME_MAX];
 	struct sluice_ep *out;
 	pid_t pid[2];
@@ -237,27 +257,35 @@ TEST_F_TIMEOUT(group, weighted, 120)
 	pid[1] = worker(stage, 8);
 	while (consumers(stage) < 2 && now_ns() < end)
 		sleep_ms(1);
-	ASSERT_EQ(0, sluice_attach(self->ctx, stage, SLUICE_PRODUCER, 0, &out));
-	/* a few under way at a time: what waits for the slow one is a wall for the next lap */
-	for (i = 0; i < 600; i++) {
-		ASSERT_EQ(0, send_to(out, i, i));
-		while (acked(stage) + 16 < i && now_ns() < end)
-			sleep_ms(1);
-	}
-	while (acked(stage) < 600 && now_ns() < end)
-		sleep_ms(1);
+	ASSERT_EQ(0, sluice_attach(ctx, stage, SLUICE_PRODUCER, 0, &out));
+	send_some(_metadata, out, before);
+	ASSERT_EQ(0, sluice_set_policy(stage, SLUICE_POLICY_WEIGHTED));
 	quick = acked_by(stage, pid[0]);
 	slow = acked_by(stage, pid[1]);
-	EXPECT_EQ(600, quick + slow);
+	EXPECT_EQ(quick, slow);
+	send_some(_metadata, out, n);
+	quick = acked_by(stage, pid[0]) - quick;
+	slow = acked_by(stage, pid[1]) - slow;
+	EXPECT_EQ(n, quick + slow);
 	TH_LOG("%llu and %llu", (unsigned long long)quick, (unsigned long long)slow);
 	EXPECT_GT(quick, 2 * slow);
-	EXPECT_GT(slow, 5);
+	EXPECT_GT(slow, 1);
 	kill(pid[0], SIGKILL);
 	kill(pid[1], SIGKILL);
 	EXPECT_EQ(256 + SIGKILL, child_status(pid[0]));
 	EXPECT_EQ(256 + SIGKILL, child_status(pid[1]));
 	sluice_detach(out);
 	EXPECT_EQ(0, sluice_destroy(stage, 0, SLUICE_DESTROY_FORCE));
+}
+
+TEST_F_TIMEOUT(group, weighted, 120)
+{
+	weighted(_metadata, self->ctx, 0, 600);
+}
+
+TEST_F_TIMEOUT(group, weighted_later, 120)
+{
+	weighted(_metadata, self->ctx, 100, 200);
 }
 
 /* One that lives and takes nothing keeps nothing back for longer than the timeout. */
