@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -55,7 +56,8 @@ def measure(command, mode, seconds):
         used, elapsed = descendants_cpu() - before, time.monotonic() - start
         # It was waiting for a message indeed.
         pair.tell("ping", "round 1")
-        pair.ready()
+        for side in ("ping", "pong"):
+            pair.numbers(side, 1)
         pair.end()
     return 100 * used / elapsed
 
@@ -75,7 +77,7 @@ def main():
         row = {"peer": name, "title": title, "mode": mode}
         try:
             row["cpu_percent"] = measure(command, mode, args.seconds)
-        except PeerFailed as error:
+        except (PeerFailed, OSError, subprocess.TimeoutExpired) as error:
             row["failed"] = str(error)
         print(f"peer_idle: {name}, {mode}: {row.get('cpu_percent', row.get('failed'))}",
               file=sys.stderr)
