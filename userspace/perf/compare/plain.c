@@ -22,9 +22,24 @@
 #define BYTES		64u
 #define WARMUP		5u	/* one in so many */
 
-/* What the two processes share besides the rings: when the first message was claimed, and the last. */
+/* When the first message was claimed, and the last; shared by the two processes. */
 struct times {
 	uint64_t first, last;
+};
+
+/**
+ * struct run - what the two processes do
+ * @owner:	whose stages they are
+ * @flags:	SLUICE_CTX_*
+ * @n:		messages
+ * @back:	each is sent back
+ */
+struct run {
+	pid_t owner;
+	unsigned int flags;
+	uint64_t n;
+	bool back;
+	struct times *t;
 };
 
 static void die(const char *what)
@@ -92,43 +107,42 @@ static void pin(int cpu)
 }
 
 /* The other process: the receiver of a flow, or who sends everything back. */
-static void answer(pid_t owner, unsigned int flags, uint64_t n, int back, struct times *t)
+static void answer(const struct run *r)
 {
 	struct sluice_ep *in, *out = NULL;
 	struct sluice_ctx *ctx;
 
-	if (sluice_ctx_create(flags, &ctx))
+	if (sluice_ctx_create(r->flags, &ctx))
 		die("context");
-	in = attach(ctx, owner, "there", SLUICE_CONSUMER);
-	if (back)
-		out = attach(ctx, owner, "back", SLUICE_PRODUCER);
-	for (uint64_t i = 0; i < n; i++) {
+	in = attach(ctx, r->owner, "there", SLUICE_CONSUMER);
+	if (r->back)
+		out = attach(ctx, r->owner, "back", SLUICE_PRODUCER);
+	for (uint64_t i = 0; i < r->n; i++) {
 		receive_one(in, i);
-		if (i == n / WARMUP)
-			t->first = now_ns();
-		if (back)
+		if (i == r->n / WARMUP)
+			r->t->first = now_ns();
+		if (r->back)
 			send_one(out, i);
 	}
-	t->last = now_ns();
+	r->t->last = now_ns();
 	sluice_ctx_destroy(ctx);
 }
 
-static void ask(pid_t owner, unsigned int flags, uint64_t n, int back, struct times *t)
+static void ask(const struct run *r)
 {
 	struct sluice_ep *out, *in = NULL;
 	struct sluice_ctx *ctx;
 
-	if (sluice_ctx_create(flags, &ctx))
+	if (sluice_ctx_create(r->flags, &ctx))
 		die("context");
-	out = attach(ctx, owner, "there", SLUICE_PRODUCER);
-	if (back)
-		in = attach(ctx, owner, "back", SLUICE_CONSUMER);
-	for (uint64_t i = 0; i < n; i++) {
+	out = attach(ctx, r->owner, "there", SLUICE_PRODUCER);
+	if (r->back)
+		in = attach(ctx, r->owner, "back", SLUICE_CONSUMER);
+	for (uint64_t i = 0; i < r->n; i++) {
 		send_one(out, i);
-		if (back)
+		if (r->back)
 			receive_one(in, i);
 	}
-	(void)t;
 	sluice_ctx_destroy(ctx);
 }
 
@@ -146,28 +160,27 @@ static void stages(int create)
 }
 
 /* A process starts on the processor where it stays: a box may tie it to one of the host's. */
-static pid_t start(int cpu, void (*run)(pid_t, unsigned int, uint64_t, int, struct times *),
-		   unsigned int flags, uint64_t n, int back, struct times *t)
+static pid_t start(int cpu, void (*work)(const struct run *r), const struct run *r)
 {
-	pid_t owner = getpid(), child;
+	pid_t child;
 
 	pin(cpu);
 	child = fork();
 	if (!child) {
-		run(owner, flags, n, back, t);
+		work(r);
 		exit(0);
 	}
 	return child;
 }
 
-static void measure(const char *what, unsigned int flags, uint64_t n, int back, struct times *t)
+static void measure(const char *what, const struct run *r)
 {
 	pid_t pid[2];
 	int status;
 
 	stages(1);
-	pid[1] = start(1, answer, flags, n, back, t);
-	pid[0] = start(0, ask, flags, n, back, t);
+	pid[1] = start(1, answer, r);
+	pid[0] = start(0, ask, r);
 	for (int i = 0; i < 2; i++) {
 		if (wait(&status) > 0 && !status)
 			continue;
@@ -178,7 +191,7 @@ static void measure(const char *what, unsigned int flags, uint64_t n, int back, 
 	}
 	stages(0);
 	printf("%s %.2f\n", what,
-	       (double)(t->last - t->first) / (double)(n - n / WARMUP - 1));
+	       (double)(r->t->last - r->t->first) / (double)(r->n - r->n / WARMUP - 1));
 	fflush(stdout);
 }
 
@@ -189,8 +202,8 @@ int main(void)
 
 	if (t == MAP_FAILED)
 		die("mmap");
-	measure("flow", SLUICE_CTX_SPIN, 5000000, 0, t);
-	measure("spin", SLUICE_CTX_SPIN, 1000000, 1, t);
-	measure("sleep", SLUICE_CTX_NO_SPIN, 10000, 1, t);
+	measure("flow", &(struct run) { getpid(), SLUICE_CTX_SPIN, 5000000, false, t });
+	measure("spin", &(struct run) { getpid(), SLUICE_CTX_SPIN, 1000000, true, t });
+	measure("sleep", &(struct run) { getpid(), SLUICE_CTX_NO_SPIN, 10000, true, t });
 	return 0;
 }
