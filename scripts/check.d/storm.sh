@@ -21,6 +21,15 @@ broadcast_on() {
 		--broadcast "$@"
 }
 
+# Two classes of priority, and policies that change all the time.
+classes_on() {
+	local kernel=$1
+	shift
+	tap "storm-classes-$kernel" tests/storm/run --kernel "$kernel" \
+		--timeout "${BOX_TIMEOUT:-900}" --keep "$logs/storm-classes-$kernel.history" \
+		--classes --policies --producers 4 "$@"
+}
+
 # What make check has time for.
 suite_storm_short() {
 	uml_ready
@@ -31,6 +40,7 @@ suite_storm_short() {
 		--round 100 --keep "$logs/storm-broadcast-user.history"
 	storm_on uml --kills 100 --idle 20
 	broadcast_on uml --kills 100
+	classes_on uml --kills 100
 }
 
 suite_storm() {
@@ -42,6 +52,8 @@ suite_storm() {
 		--keep "$logs/storm-broadcast-user.history"
 	storm_on uml --kills 1000 --idle 50
 	broadcast_on uml --kills 1000
+	classes_on uml --kills 1000 --idle 50
+	tap storm-classes-order tests/storm/run --kills 500 --classes --producers 4
 	tap storm-no-uring tests/storm/run --kills 300 --idle 20 --no-uring
 	tap storm-pipeline tests/e2e/kill_storm.sh --kills 40
 }
@@ -58,6 +70,7 @@ suite_storm_kernels() {
 		need kernel-tcg "$kernel" headers "$kernel"
 		BOX_TIMEOUT=3600 storm_on "$kernel" --kills 1000 --idle 50
 		BOX_TIMEOUT=3600 broadcast_on "$kernel" --kills 500
+		BOX_TIMEOUT=3600 classes_on "$kernel" --kills 500
 		tap "storm-pipeline-$kernel" env BOX_KERNEL="$kernel" MODEL="$tiny" \
 			tests/e2e/kill_storm.sh --kills 30
 	done

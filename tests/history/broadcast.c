@@ -55,7 +55,7 @@ static int compare(uint64_t a, uint64_t b)
 static int by_writer(const void *pa, const void *pb)
 {
 	const struct fact *a = pa, *b = pb;
-	int d = compare(a->lane, b->lane);
+	int d = compare(a->e->lane, b->e->lane);
 
 	d = d ? d : compare(a->life, b->life);
 	return d ? d : compare((uintptr_t)a->e, (uintptr_t)b->e);
@@ -306,10 +306,10 @@ int check_broadcast(struct check *c)
 
 	qsort(f, c->nfacts, sizeof(*f), by_writer);
 	for (i = 0; i < c->nfacts && room; i = k) {
-		for (k = i; k < c->nfacts && f[k].lane == f[i].lane; k++)
+		for (k = i; k < c->nfacts && f[k].e->lane == f[i].e->lane; k++)
 			;
 		b.c = c;
-		b.lane = f[i].lane;
+		b.lane = f[i].e->lane;
 		b.npublished = b.nmembers = 0;
 		check_lane(&b, &f[i], k - i);
 	}

@@ -96,7 +96,7 @@ static bool same_message(const struct history_event *a, const struct history_eve
 static void walk_order(struct check *c, struct walk *w, const struct history_event *e)
 {
 	if (e->what == HISTORY_DELIVERED && e->attempt == 1) {
-		if (e->ticket < w->first[e->lane])
+		if (e->ticket < w->first[e->lane] && !c->rules->late)
 			violation(c, HISTORY_CONSUMER_ORDER,
 				  "log %u, lane %u: ticket %llu after %llu", w->log, e->lane,
 				  (unsigned long long)e->ticket,
@@ -195,7 +195,6 @@ static void walk_event(struct check *c, struct walk *w, const struct history_eve
 	f = &c->facts[c->nfacts++];
 	f->e = e;
 	f->life = (uint32_t)(w->life - c->lives);
-	f->lane = e->what == HISTORY_EFFECT || e->what == HISTORY_GAVE_UP ? 0 : e->lane;
 	if (e->what == HISTORY_SEND)
 		w->send = *e;
 	if (e->what == HISTORY_SENT && w->send.what && same_message(&w->send, e))

@@ -26,7 +26,6 @@ struct fact {
 	const struct history_event *e;
 	uint64_t	begun;
 	uint32_t	life;
-	uint32_t	lane;		/* as it is sorted: effects belong to the first lane */
 };
 
 struct check {

@@ -49,7 +49,7 @@ enum history_what {
 	HISTORY_NACKED,		/* given back, and it was still the caller's */
 	HISTORY_DEAD,		/* read in the dead-letter stage of @lane; its original @ticket */
 	HISTORY_DROPPED,	/* @value dead letters were dropped for want of room */
-	HISTORY_EFFECT,		/* left the end of the pipe, for good */
+	HISTORY_EFFECT,		/* left the end of the pipe, for good; it came in on @lane */
 	HISTORY_GAVE_UP,	/* the end of the pipe goes on without it: it is a dead letter */
 	HISTORY_GENERATION,	/* @value was seen in the hints of @lane */
 	HISTORY_KILL,		/* the writer of log @value dies now; by whoever kills it */
@@ -159,13 +159,17 @@ enum history_violation {
 /**
  * struct history_rules - what holds in this run besides what always holds
  * @max_attempts: claims of one ticket, by lane; 0: at most 254
- * @effects:	the run has an end of the pipe: each stream leaves it in order, once, without gaps
+ * @effects:	lanes, as bits, whose messages leave an end of the pipe: each stream in order, once,
+ *		without gaps
+ * @late:	a policy chooses consumers: what was for one who died or did not come is first
+ *		delivered to another, who may have had younger messages by then
  * @broadcast:	everybody gets everything: attempts, and who has a message, mean nothing
  * @unfinished:	the run was cut off: nothing is said about what is missing or left
  */
 struct history_rules {
 	unsigned int	max_attempts[HISTORY_MAX_LANES];
-	bool		effects;
+	unsigned int	effects;
+	bool		late;
 	bool		broadcast;
 	bool		unfinished;
 };

@@ -31,7 +31,7 @@ static const char good[] =
 	"1 delivered counter=0 ticket=10 attempt=1\n" "1 send lane=1 counter=0\n"
 	"1 sent lane=1 counter=0 ticket=20\n" "1 ack counter=0 ticket=10 attempt=1\n"
 	"1 acked counter=0 ticket=10 attempt=1\n" "0 told counter=0\n"
-	"3 delivered lane=1 counter=0 ticket=20 attempt=1\n" "3 effect lane=1 counter=0\n"
+	"3 delivered lane=1 counter=0 ticket=20 attempt=1\n" "3 effect counter=0\n"
 	"3 ack lane=1 counter=0 ticket=20 attempt=1\n"
 	"3 acked lane=1 counter=0 ticket=20 attempt=1\n"
 	/* 1: killed, late, done */
@@ -67,20 +67,20 @@ static const char good[] =
 	"2 delivered counter=5 ticket=16 attempt=2\n" "2 send lane=1 counter=5\n"
 	"2 sent lane=1 counter=5 ticket=25\n" "2 ack counter=5 ticket=16 attempt=2\n"
 	/* the end of the pipe */
-	"3 delivered lane=1 counter=1 ticket=21 attempt=1\n" "3 effect lane=1 counter=1\n"
+	"3 delivered lane=1 counter=1 ticket=21 attempt=1\n" "3 effect counter=1\n"
 	"3 ack lane=1 counter=1 ticket=21 attempt=1\n"
 	"3 acked lane=1 counter=1 ticket=21 attempt=1\n"
-	"3 delivered lane=1 counter=2 ticket=22 attempt=1\n" "3 effect lane=1 counter=2\n"
+	"3 delivered lane=1 counter=2 ticket=22 attempt=1\n" "3 effect counter=2\n"
 	"3 ack lane=1 counter=2 ticket=22 attempt=1\n"
 	"3 acked lane=1 counter=2 ticket=22 attempt=1\n"
-	"3 delivered lane=1 counter=3 ticket=23 attempt=1\n" "3 effect lane=1 counter=3\n"
+	"3 delivered lane=1 counter=3 ticket=23 attempt=1\n" "3 effect counter=3\n"
 	"3 ack lane=1 counter=3 ticket=23 attempt=1\n"
 	"3 acked lane=1 counter=3 ticket=23 attempt=1\n"
 	"3 delivered lane=1 counter=3 ticket=24 attempt=1\n"
 	"3 ack lane=1 counter=3 ticket=24 attempt=1\n"
 	"3 acked lane=1 counter=3 ticket=24 attempt=1\n"
-	"3 delivered lane=1 counter=5 ticket=25 attempt=1\n" "3 gave-up lane=1 counter=4\n"
-	"3 effect lane=1 counter=5\n" "3 ack lane=1 counter=5 ticket=25 attempt=1\n"
+	"3 delivered lane=1 counter=5 ticket=25 attempt=1\n" "3 gave-up counter=4\n"
+	"3 effect counter=5\n" "3 ack lane=1 counter=5 ticket=25 attempt=1\n"
 	"3 acked lane=1 counter=5 ticket=25 attempt=1\n"
 	"4 left lane=0 id=1 value=0\n" "4 left lane=1 id=1 value=0\n";
 
@@ -122,10 +122,10 @@ static const struct flaw {
 	{ HISTORY_LOST, "never delivered again after a death",
 	  "1 ack counter=0 ticket=10 attempt=1\n1 acked counter=0 ticket=10 attempt=1\n", "" },
 	{ HISTORY_LOST, "sent and never delivered", NULL,
-	  "0 send counter=6\n0 sent counter=6 ticket=17\n3 effect lane=1 counter=6\n" },
+	  "0 send counter=6\n0 sent counter=6 ticket=17\n3 effect counter=6\n" },
 	{ HISTORY_LOST, "accepted and never delivered", NULL,
 	  "0 send counter=6\n0 sent counter=6 ticket=0xffffffffffffffff\n"
-	  "3 effect lane=1 counter=6\n" },
+	  "3 effect counter=6\n" },
 	{ HISTORY_LOST, "the last ACK came too late",
 	  "1 acked counter=1 ticket=11 attempt=3\n", "1 stale counter=1 ticket=11 attempt=3\n" },
 	{ HISTORY_LOST, "given back, and delivered to nobody any more",
@@ -140,7 +140,7 @@ static const struct flaw {
 	  "1 delivered stream=9 ticket=19 attempt=1\n" },
 	{ HISTORY_INVENTED, "refused, and delivered all the same", NULL,
 	  "2 delivered counter=5 ticket=17 attempt=1\n" },
-	{ HISTORY_INVENTED, "an effect of nothing", NULL, "3 effect lane=1 stream=9\n" },
+	{ HISTORY_INVENTED, "an effect of nothing", NULL, "3 effect stream=9\n" },
 	{ HISTORY_MIXED, "delivered as something else",
 	  "2 delivered counter=1 ticket=11 attempt=2\n",
 	  "2 delivered counter=0 ticket=11 attempt=2\n" },
@@ -171,17 +171,17 @@ static const struct flaw {
 	  "0 sent counter=0 ticket=10\n", "0 sent counter=0 ticket=19\n" },
 	{ HISTORY_TIME_ORDER, "of two producers, the one that began later comes first", NULL,
 	  "6 start id=30\n6 send stream=1\n6 sent stream=1 ticket=9\n" },
-	{ HISTORY_EFFECT_TWICE, "a duplicate was let out", NULL, "3 effect lane=1 counter=3\n" },
-	{ HISTORY_EFFECT_TWICE, "given up and let out", NULL, "3 gave-up lane=1 counter=1\n" },
+	{ HISTORY_EFFECT_TWICE, "a duplicate was let out", NULL, "3 effect counter=3\n" },
+	{ HISTORY_EFFECT_TWICE, "given up and let out", NULL, "3 gave-up counter=1\n" },
 	{ HISTORY_EFFECT_ORDER, "let out too early",
-	  "3 effect lane=1 counter=1\n3 ack lane=1 counter=1 ticket=21 attempt=1\n"
+	  "3 effect counter=1\n3 ack lane=1 counter=1 ticket=21 attempt=1\n"
 	  "3 acked lane=1 counter=1 ticket=21 attempt=1\n"
-	  "3 delivered lane=1 counter=2 ticket=22 attempt=1\n3 effect lane=1 counter=2\n",
-	  "3 effect lane=1 counter=2\n3 effect lane=1 counter=1\n" },
+	  "3 delivered lane=1 counter=2 ticket=22 attempt=1\n3 effect counter=2\n",
+	  "3 effect counter=2\n3 effect counter=1\n" },
 	{ HISTORY_EFFECT_MISSING, "the last one never came out",
-	  "3 effect lane=1 counter=5\n", "" },
+	  "3 effect counter=5\n", "" },
 	{ HISTORY_EFFECT_MISSING, "given up without being dead",
-	  "3 effect lane=1 counter=5\n", "3 gave-up lane=1 counter=5\n" },
+	  "3 effect counter=5\n", "3 gave-up counter=5\n" },
 	{ HISTORY_EPOCH, "a generation goes back",
 	  "1 generation value=9\n", "1 generation value=6\n" },
 	{ HISTORY_ID_REUSED, "two endpoints with one number",
@@ -231,7 +231,7 @@ static const struct flaw broadcast_flaws[] = {
 };
 
 static const struct history_rules rules = {
-	.max_attempts = { 4, 4 }, .effects = true,
+	.max_attempts = { 4, 4 }, .effects = 1,
 };
 
 static const struct history_rules broadcast_rules = { .broadcast = true };
@@ -391,6 +391,56 @@ static void test_unfinished(void **state)
 	history_close(h);
 }
 
+static uint64_t found(const struct history_rules *by, enum history_violation v, const char *text)
+{
+	struct history_result res;
+	struct history *h;
+	uint64_t n;
+
+	assert_int_equal(0, history_create(&h, NULL, LOGS, ROOM));
+	run_by(h, by, text, &res);
+	n = res.found[v];
+	assert_int_equal(n, res.nfound);
+	history_result_free(&res);
+	history_close(h);
+	return n;
+}
+
+#define OVER(log, n, t) \
+	log " delivered counter=" n " ticket=" t " attempt=1\n" \
+	log " ack counter=" n " ticket=" t " attempt=1\n" \
+	log " acked counter=" n " ticket=" t " attempt=1\n"
+
+/* Under a policy what was for another may come late; without one it may not. */
+static void test_late(void **state)
+{
+	static const char late[] =
+		"0 start id=1\n1 start id=2\n0 send counter=0\n0 sent counter=0 ticket=3\n"
+		"0 send counter=1\n0 sent counter=1 ticket=4\n" OVER("1", "1", "4")
+		OVER("1", "0", "3") "2 left value=0\n";
+	static const struct history_rules with = { .late = true }, without = { 0 };
+
+	assert_int_equal(0, found(&with, HISTORY_CONSUMER_ORDER, late));
+	assert_int_equal(1, found(&without, HISTORY_CONSUMER_ORDER, late));
+}
+
+/* Messages come into a pipe on two lanes: each has to leave it where the rules say so. */
+static void test_two_lanes_in(void **state)
+{
+	static const char no_effect[] =
+		"0 start id=1 lane=3\n1 start id=2 lane=3\n0 send lane=3\n"
+		"0 sent lane=3 ticket=3\n1 delivered lane=3 ticket=3 attempt=1\n"
+		"1 ack lane=3 ticket=3 attempt=1\n1 acked lane=3 ticket=3 attempt=1\n"
+		"2 left value=0\n";
+	static const struct history_rules first = { .effects = 1 }, both = { .effects = 1 | 8 };
+	char text[sizeof(no_effect) + 64];
+
+	assert_int_equal(0, found(&first, HISTORY_EFFECT_MISSING, no_effect));
+	assert_int_equal(1, found(&both, HISTORY_EFFECT_MISSING, no_effect));
+	snprintf(text, sizeof(text), "%s2 effect lane=3\n", no_effect);
+	assert_int_equal(0, found(&both, HISTORY_EFFECT_MISSING, text));
+}
+
 /* A writer that is killed anywhere leaves whole events, without a gap, and a file that opens. */
 static void test_kill(void **state)
 {
@@ -465,6 +515,8 @@ int main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_unfinished),
+		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_two_lanes_in),
 		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_text),
 	};

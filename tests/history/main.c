@@ -17,7 +17,9 @@ static const char usage[] =
 	"\n"
 	"  --text            FILE is text\n"
 	"  --print           write the events in order of time instead of checking them\n"
-	"  --effects         streams leave an end of the pipe: in order, once, without gaps\n"
+	"  --effects[=LANE]  streams that come in on LANE (default 0; again for another) leave\n"
+	"                    an end of the pipe: in order, once, without gaps\n"
+	"  --late            under a policy: consumers may see first deliveries out of order\n"
 	"  --broadcast       everybody gets everything, from where it joined until it ends\n"
 	"  --unfinished      the run was cut off: say nothing about what is missing or left\n"
 	"  --max-attempts N  of one ticket (default 254)\n"
@@ -92,8 +94,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "text", no_argument, NULL, 't' }, { "print", no_argument, NULL, 'p' },
-		{ "effects", no_argument, NULL, 'e' }, { "broadcast", no_argument, NULL, 'b' },
-		{ "unfinished", no_argument, NULL, 'u' },
+		{ "effects", optional_argument, NULL, 'e' }, { "broadcast", no_argument, NULL, 'b' },
+		{ "late", no_argument, NULL, 'l' }, { "unfinished", no_argument, NULL, 'u' },
 		{ "max-attempts", required_argument, NULL, 'a' },
 		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
@@ -112,7 +114,10 @@ int main(int argc, char **argv)
 			print = true;
 			break;
 		case 'e':
-			rules.effects = true;
+			rules.effects |= 1u << (optarg ? (unsigned int)atoi(optarg) % HISTORY_MAX_LANES : 0);
+			break;
+		case 'l':
+			rules.late = true;
 			break;
 		case 'b':
 			rules.broadcast = true;

@@ -55,7 +55,7 @@ static bool names_message(const struct history_event *e)
 static int by_ticket(const void *pa, const void *pb)
 {
 	const struct fact *a = pa, *b = pb;
-	int d = compare(a->lane, b->lane);
+	int d = compare(a->e->lane, b->e->lane);
 
 	d = d ? d : compare(ticket_of_event(a->e), ticket_of_event(b->e));
 	d = d ? d : compare(a->e->attempt, b->e->attempt);
@@ -67,7 +67,7 @@ static int by_message(const void *pa, const void *pb)
 	const struct fact *a = pa, *b = pb;
 	int d = compare(names_message(b->e), names_message(a->e));
 
-	d = d ? d : compare(a->lane, b->lane);
+	d = d ? d : compare(a->e->lane, b->e->lane);
 	d = d ? d : compare(a->e->stream, b->e->stream);
 	d = d ? d : compare(a->e->counter, b->e->counter);
 	d = d ? d : compare(ticket_of_event(a->e), ticket_of_event(b->e));
@@ -128,7 +128,7 @@ static void check_claimant(struct check *c, const struct fact *f, size_t n)
 		if ((f[i].e->what == HISTORY_ACK || f[i].e->what == HISTORY_ACKED) &&
 		    (!claim || claim->life != f[i].life))
 			violation(c, HISTORY_NOT_CLAIMED, "lane %u ticket %llu attempt %u",
-				  f[i].lane, (ull)f[i].e->ticket, f[i].e->attempt);
+				  f[i].e->lane, (ull)f[i].e->ticket, f[i].e->attempt);
 }
 
 static int redelivered(struct check *c, const struct fact *before, const struct fact *after)
@@ -143,7 +143,7 @@ static int redelivered(struct check *c, const struct fact *before, const struct 
 /* The attempts of a ticket, one after the other. */
 static int check_attempts(struct check *c, const struct fact *f, size_t n)
 {
-	unsigned int max = c->rules->max_attempts[f->lane], acked_at = 0;
+	unsigned int max = c->rules->max_attempts[f->e->lane], acked_at = 0;
 	const struct fact *before = NULL;
 	size_t i, k;
 
@@ -161,14 +161,14 @@ static int check_attempts(struct check *c, const struct fact *f, size_t n)
 		}
 		if (o.delivered > 1)
 			violation(c, HISTORY_SAME_ATTEMPT,
-				  "lane %u ticket %llu attempt %u: %u times", f->lane,
+				  "lane %u ticket %llu attempt %u: %u times", f->e->lane,
 				  (ull)f->e->ticket, f[i].e->attempt, o.delivered);
 		if (o.delivered && (!f[i].e->attempt || f[i].e->attempt > max))
 			violation(c, HISTORY_ATTEMPTS, "lane %u ticket %llu attempt %u of %u",
-				  f->lane, (ull)f->e->ticket, f[i].e->attempt, max);
+				  f->e->lane, (ull)f->e->ticket, f[i].e->attempt, max);
 		if (o.delivered && acked_at)
 			violation(c, HISTORY_AFTER_ACK, "lane %u ticket %llu: attempt %u after the "
-				  "ACK of attempt %u", f->lane, (ull)f->e->ticket, f[i].e->attempt,
+				  "ACK of attempt %u", f->e->lane, (ull)f->e->ticket, f[i].e->attempt,
 				  acked_at);
 		if (o.acked)
 			acked_at = f[i].e->attempt;
@@ -195,24 +195,24 @@ static void check_ticket(struct check *c, const struct fact *f, size_t n)
 	for (i = 0; i < n; i++) {
 		if (f[i].e->stream != e->stream || f[i].e->counter != e->counter) {
 			violation(c, HISTORY_MIXED, "lane %u ticket %llu: %llu/%llu and %llu/%llu",
-				  f->lane, (ull)e->ticket, (ull)e->stream, (ull)e->counter,
+				  f->e->lane, (ull)e->ticket, (ull)e->stream, (ull)e->counter,
 				  (ull)f[i].e->stream, (ull)f[i].e->counter);
 			return;
 		}
 	}
 	if (o.sent > 1)
-		violation(c, HISTORY_MIXED, "lane %u ticket %llu was sent twice", f->lane,
+		violation(c, HISTORY_MIXED, "lane %u ticket %llu was sent twice", f->e->lane,
 			  (ull)e->ticket);
 	c->res->maybe += o.maybe;
 	c->res->dead += !!o.dead;
 	if (c->rules->broadcast)
 		return;
 	if (o.acked > 1)
-		violation(c, HISTORY_ACKED_TWICE, "lane %u ticket %llu", f->lane, (ull)e->ticket);
+		violation(c, HISTORY_ACKED_TWICE, "lane %u ticket %llu", f->e->lane, (ull)e->ticket);
 	if (o.acked && o.dead)
-		violation(c, HISTORY_DEAD_ACKED, "lane %u ticket %llu", f->lane, (ull)e->ticket);
+		violation(c, HISTORY_DEAD_ACKED, "lane %u ticket %llu", f->e->lane, (ull)e->ticket);
 	if (o.sent && !finished(&o) && !c->rules->unfinished && !excused(c))
-		violation(c, HISTORY_LOST, "lane %u ticket %llu, message %llu/%llu, %s", f->lane,
+		violation(c, HISTORY_LOST, "lane %u ticket %llu, message %llu/%llu, %s", f->e->lane,
 			  (ull)e->ticket, (ull)e->stream, (ull)e->counter,
 			  o.delivered ? "delivered and not finished" : "never delivered");
 }
@@ -228,11 +228,11 @@ static void check_time(struct check *c)
 
 		if (f->e->what != HISTORY_SENT || f->e->ticket == HISTORY_NO_TICKET || !f->begun)
 			continue;
-		if (latest && latest->lane == f->lane && latest->begun > f->e->time)
+		if (latest && latest->e->lane == f->e->lane && latest->begun > f->e->time)
 			violation(c, HISTORY_TIME_ORDER,
-				  "lane %u: ticket %llu was begun after %llu was sent", f->lane,
+				  "lane %u: ticket %llu was begun after %llu was sent", f->e->lane,
 				  (ull)latest->e->ticket, (ull)f->e->ticket);
-		if (!latest || latest->lane != f->lane || latest->begun < f->begun)
+		if (!latest || latest->e->lane != f->e->lane || latest->begun < f->begun)
 			latest = f;
 	}
 }
@@ -246,7 +246,7 @@ int check_tickets(struct check *c)
 	for (i = 0; i < c->nfacts; i = k) {
 		uint64_t ticket = ticket_of_event(f[i].e);
 
-		for (k = i; k < c->nfacts && f[k].lane == f[i].lane &&
+		for (k = i; k < c->nfacts && f[k].e->lane == f[i].e->lane &&
 		     ticket_of_event(f[k].e) == ticket; k++)
 			;
 		if (ticket == HISTORY_NO_TICKET)
@@ -327,7 +327,7 @@ static void check_message(struct check *c, const struct history_event *e, unsign
 	if (m->sent > m->finished + c->dropped)
 		violation(c, HISTORY_LOST, "lane %u message %llu/%llu: sent %u times, %u finished",
 			  lane, stream, counter, m->sent, m->finished);
-	if (!c->rules->effects || lane)
+	if (!(c->rules->effects >> lane & 1))
 		return;
 	if (certain && !m->effects && !m->gave_up)
 		violation(c, HISTORY_EFFECT_MISSING, "message %llu/%llu", stream, counter);
@@ -345,7 +345,7 @@ static bool same_message(const struct check *c, size_t i, size_t k)
 {
 	const struct fact *f = c->facts;
 
-	return k < c->nfacts && names_message(f[k].e) && f[k].lane == f[i].lane &&
+	return k < c->nfacts && names_message(f[k].e) && f[k].e->lane == f[i].e->lane &&
 	       f[k].e->stream == f[i].e->stream && f[k].e->counter == f[i].e->counter;
 }
 
@@ -366,7 +366,7 @@ void check_messages(struct check *c)
 			if (ticket != HISTORY_NO_TICKET)
 				message_ticket(&m, &f[k], t - k);
 		}
-		check_message(c, f[i].e, f[i].lane, &m);
+		check_message(c, f[i].e, f[i].e->lane, &m);
 	}
 }
 

@@ -307,7 +307,7 @@ static uint64_t left_in(const char *stage)
 static uint64_t judge(FIXTURE_DATA(order_kill) *self, unsigned int mode)
 {
 	/* In any order, if so it was asked: then show() alone knows of copies. */
-	const struct history_rules rules = { .effects = mode == SLUICE_ORDER_STRICT };
+	const struct history_rules rules = { .effects = mode == SLUICE_ORDER_STRICT ? 1 : 0 };
 	struct history_result found;
 	uint64_t violations;
 

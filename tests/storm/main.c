@@ -29,6 +29,8 @@ static const char usage[] =
 	"  --messages N     of each producer in a round (default 4000)\n"
 	"  --producers N    default 3\n"
 	"  --workers N      default 3\n"
+	"  --classes        --module: messages of two classes of priority; workers claim from both\n"
+	"  --policies       --module: the policy of the workers' ring is another one all the time\n"
 	"  --broadcast      the workers are members of a broadcast, and there is no second ring\n"
 	"  --spread US      time between two kills, at most (default 2000)\n"
 	"  --idle N         --module: then kill an idle pipeline's workers so often, one message\n"
@@ -75,7 +77,8 @@ static const struct option long_options[] = {
 	{ "messages", required_argument, NULL, 'n' },
 	{ "producers", required_argument, NULL, 'p' }, { "workers", required_argument, NULL, 'w' },
 	{ "spread", required_argument, NULL, 'd' }, { "idle", required_argument, NULL, 'i' },
-	{ "broadcast", no_argument, NULL, 'b' }, { "no-uring", no_argument, NULL, 'x' },
+	{ "broadcast", no_argument, NULL, 'b' }, { "classes", no_argument, NULL, 'c' },
+	{ "policies", no_argument, NULL, 'P' }, { "no-uring", no_argument, NULL, 'x' },
 	{ "seed", required_argument, NULL, 's' },
 	{ "keep", required_argument, NULL, 'K' }, { "linger", required_argument, NULL, 'l' },
 	{ "help", no_argument, NULL, 'h' }, { 0 },
@@ -115,6 +118,12 @@ static void set_option(struct options *o, int c)
 	case 'b':
 		o->broadcast = true;
 		break;
+	case 'c':
+		o->classes = true;
+		break;
+	case 'P':
+		o->policies = true;
+		break;
 	case 'x':
 		o->no_uring = true;
 		break;
@@ -151,6 +160,11 @@ static struct options parse(int argc, char **argv)
 		set_option(&o, c);
 	if (optind < argc) {
 		fprintf(stderr, "storm: '%s' is too much (see --help)\n", argv[optind]);
+		exit(2);
+	}
+	if ((o.classes || o.policies) && (o.broadcast || !o.module)) {
+		fputs("storm: --classes and --policies go with --module, and not with --broadcast\n",
+		      stderr);
 		exit(2);
 	}
 	return o;
@@ -206,7 +220,8 @@ static void sum_counters(struct storm *s)
 	unsigned int lane;
 
 	for (lane = 0; lane < LANES; lane++) {
-		if (s->backend->info(s, (enum lane)lane, &info))
+		if (!lane_exists(s, (enum lane)lane) ||
+		    s->backend->info(s, (enum lane)lane, &info))
 			continue;
 		t->redelivered += info.redelivered;
 		t->discarded += info.discarded;
@@ -234,10 +249,10 @@ static void say_what_happened(const struct storm *s)
 	       (ull)t->orders[ORDER_CLOSE_RING], (ull)t->suicides, (ull)t->stops);
 	printf("# the kernel's counters: %llu deaths, %llu redelivered, %llu discarded, "
 	       "%llu timeouts, %llu evictions, %llu dead letters, %llu nacks, %llu sends, "
-	       "%llu put out of a broadcast, %llu lies\n",
+	       "%llu put out of a broadcast, %llu lies; %llu changes of policy\n",
 	       (ull)t->deaths, (ull)t->redelivered, (ull)t->discarded, (ull)t->timeouts,
 	       (ull)t->evictions, (ull)t->dead_letters, (ull)t->nacks, (ull)t->sends,
-	       (ull)t->expelled, (ull)t->lies);
+	       (ull)t->expelled, (ull)t->lies, (ull)t->policies);
 	printf("# longest way to rest: %.0f ms\n", (double)t->worst_drain_ns / 1e6);
 }
 
@@ -284,12 +299,14 @@ static int report(struct storm *s, const struct history_result *storm,
 	printf("1..%u\n", n);
 	if (failed)
 		printf("# again: %s --seed %llu --kills %u --round %u --messages %u "
-		       "--producers %u --workers %u --spread %u --idle %u%s%s\n",
+		       "--producers %u --workers %u --spread %u --idle %u%s%s%s%s\n",
 		       s->opt.module ? "tests/storm/run [--kernel NAME]" :
 		       "build/tests/storm/storm", (ull)s->opt.seed, s->opt.kills,
 		       s->opt.round_kills, s->opt.messages, s->opt.producers, s->opt.workers,
 		       s->opt.spread_us, s->opt.idle, s->opt.no_uring ? " --no-uring" : "",
-		       s->opt.broadcast ? " --broadcast" : "");
+		       s->opt.broadcast ? " --broadcast" : "",
+		       s->opt.classes ? " --classes" : "",
+		       s->opt.policies ? " --policies" : "");
 	return failed > 0;
 }
 

@@ -46,7 +46,7 @@ void take_part(struct storm *s, struct seat *seat)
 			compare(s, seat, LANE_IN, in, &m[i]);
 		if (!below(&seat->rng, 16))
 			sleep_us(below(&seat->rng, 1000));
-		obey(s, seat, in, NULL);
+		obey(s, seat);
 		if (n > 0)
 			stop_if_asked(seat);
 		acknowledge_some(s, seat, in, m, n);

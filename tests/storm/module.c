@@ -7,7 +7,12 @@
 #include "../../lib/internal.h"
 #include "storm.h"
 
-static const char *const names[LANES] = { "storm.in", "storm.out", "storm.in.dead" };
+static const char *const names[LANES] = {
+	[LANE_IN] = "storm.in", [LANE_OUT] = "storm.out", [LANE_DEAD] = "storm.in.dead",
+	[LANE_HIGH] = "storm.in.high", [LANE_HIGH_DEAD] = "storm.in.high.dead",
+};
+
+static const char *const classes[] = { "high" };
 
 static int broadcast_create(struct storm *s)
 {
@@ -31,6 +36,7 @@ static int module_create(struct storm *s)
 		.ack_timeout_ms = 300 * slowness(s), .max_hold_ms = 3000 * slowness(s),
 		.write_timeout_ms = 300 * slowness(s), .dead_slots = 256,
 	};
+	static const struct sluice_lane high = { .name = "high", .nslots = 64 };
 	struct sluice_create out = in;
 	int ret;
 
@@ -40,7 +46,7 @@ static int module_create(struct storm *s)
 	strcpy(out.name, names[LANE_OUT]);
 	out.max_attempts = 254;
 	out.dead_slots = 0;
-	ret = sluice_create(&in);
+	ret = sluice_lanes_create(&in, &high, s->opt.classes);
 	if (!ret)
 		ret = sluice_create(&out);
 	if (ret)
@@ -50,7 +56,7 @@ static int module_create(struct storm *s)
 
 static void module_destroy(struct storm *s)
 {
-	if (sluice_destroy(names[LANE_IN], 1000, 0) ||
+	if (sluice_lanes_destroy(names[LANE_IN], classes, s->opt.classes, 1000, 0) ||
 	    (!s->opt.broadcast && sluice_destroy(names[LANE_OUT], 1000, 0))) {
 		fprintf(stderr, "# storm: %s\n", sluice_error());
 		s->tally.bad_ends++;
@@ -76,16 +82,34 @@ static int module_info(struct storm *s, enum lane lane, struct sluice_info *info
 	return sluice_info(names[lane], info);
 }
 
-static int module_open(struct storm *s, struct seat *seat, enum lane lane, enum sluice_role role,
-		       struct sluice_ep **ep)
+static int module_set_policy(struct storm *s, enum lane lane, enum sluice_policy policy)
+{
+	return sluice_set_policy(names[lane], policy);
+}
+
+static int make_context(struct storm *s, struct seat *seat)
 {
 	/* one life in four does without io_uring */
 	bool without = s->opt.no_uring || seat->lives % 4 == 3;
-	int ret = 0;
 
-	if (!process_ctx)
-		ret = sluice_ctx_create(without ? SLUICE_CTX_NO_URING : 0, &process_ctx);
+	if (process_ctx)
+		return 0;
+	return sluice_ctx_create(without ? SLUICE_CTX_NO_URING : 0, &process_ctx);
+}
+
+static int module_open(struct storm *s, struct seat *seat, enum lane lane, enum sluice_role role,
+		       struct sluice_ep **ep)
+{
+	int ret = make_context(s, seat);
+
 	return ret ? ret : sluice_attach(process_ctx, names[lane], role, attach_flags(seat), ep);
+}
+
+static int module_open_classes(struct storm *s, struct seat *seat, struct sluice_lanes **lanes)
+{
+	int ret = make_context(s, seat);
+
+	return ret ? ret : sluice_lanes_attach(process_ctx, names[LANE_IN], classes, 1, lanes);
 }
 
 static void module_close_ring(struct sluice_ep *ep)
@@ -98,5 +122,6 @@ const struct backend module_backend = {
 	.name = "the module",
 	.create = module_create, .destroy = module_destroy, .seat_attach = module_attach,
 	.seat_died = module_died, .tick = module_tick, .info = module_info, .open = module_open,
+	.open_classes = module_open_classes, .set_policy = module_set_policy,
 	.has_descriptors = true, .close_ring = module_close_ring,
 };

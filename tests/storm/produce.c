@@ -100,8 +100,8 @@ static void note_message(struct producer *p, enum history_what what, uint64_t co
 			 uint64_t ticket)
 {
 	note(p->s, p->seat, (struct history_event) {
-		.what = (uint8_t)what, .lane = LANE_IN, .stream = p->stream, .counter = counter,
-		.ticket = ticket,
+		.what = (uint8_t)what, .lane = (uint8_t)lane_of(p->s, p->stream),
+		.stream = p->stream, .counter = counter, .ticket = ticket,
 	});
 }
 
@@ -267,9 +267,9 @@ void produce(struct storm *s, struct seat *seat)
 	p.stream = s->round * MAX_PRODUCERS + seat->log;
 	p.told = s->backend->has_descriptors && seat->log % 2;
 	recover(&p);
-	p.out = must_open(s, seat, LANE_IN, SLUICE_PRODUCER);
+	p.out = must_open(s, seat, lane_of(s, p.stream), SLUICE_PRODUCER);
 	for (;;) {
-		obey(s, seat, NULL, p.out);
+		obey(s, seat);
 		if (p.under_way < WINDOW && pick(&p, &counter)) {
 			if (counter == p.next)
 				p.next++;

@@ -23,6 +23,14 @@ void note(struct storm *s, const struct seat *seat, struct history_event e)
 	history_add(s->history, seat->log, e);
 }
 
+static void must(const struct seat *seat, const char *verb, int ret)
+{
+	if (!ret)
+		return;
+	fprintf(stderr, "# log %u: %s: %s (%s)\n", seat->log, verb, strerror(-ret), sluice_error());
+	_exit(1);
+}
+
 /* Something went wrong that a death elsewhere does not explain. */
 void end_unless_expected(struct seat *seat, const char *verb, int ret)
 {
@@ -31,26 +39,40 @@ void end_unless_expected(struct seat *seat, const char *verb, int ret)
 	/* put out for being late: its endpoint is dead, its mapping gone */
 	if (ret == -ENOTCONN || ret == -ESTALE || ret == -EPERM)
 		_exit(EXIT_EVICTED);
-	fprintf(stderr, "# log %u: %s: %s (%s)\n", seat->log, verb, strerror(-ret), sluice_error());
-	_exit(1);
+	must(seat, verb, ret);
+}
+
+/* Those of this process; what it may be ordered to do is done to all of them. */
+static struct sluice_ep *endpoints[LANES];
+static unsigned int nendpoints;
+
+static void opened(struct storm *s, struct seat *seat, enum lane lane, struct sluice_ep *ep)
+{
+	endpoints[nendpoints++] = ep;
+	note(s, seat, (struct history_event) {
+		.what = HISTORY_START, .lane = (uint8_t)lane, .id = sluice_id(ep),
+		.ticket = endpoint_start(ep),
+	});
 }
 
 struct sluice_ep *must_open(struct storm *s, struct seat *seat, enum lane lane,
 			    enum sluice_role role)
 {
 	struct sluice_ep *ep;
-	int ret = s->backend->open(s, seat, lane, role, &ep);
 
-	if (ret) {
-		fprintf(stderr, "# log %u: attach: %s (%s)\n", seat->log, strerror(-ret),
-			sluice_error());
-		_exit(1);
-	}
-	note(s, seat, (struct history_event) {
-		.what = HISTORY_START, .lane = (uint8_t)lane, .id = sluice_id(ep),
-		.ticket = endpoint_start(ep),
-	});
+	must(seat, "attach", s->backend->open(s, seat, lane, role, &ep));
+	opened(s, seat, lane, ep);
 	return ep;
+}
+
+static struct sluice_lanes *must_open_classes(struct storm *s, struct seat *seat)
+{
+	struct sluice_lanes *lanes;
+
+	must(seat, "attach to classes", s->backend->open_classes(s, seat, &lanes));
+	opened(s, seat, LANE_HIGH, sluice_lanes_ep(lanes, 0));
+	opened(s, seat, LANE_IN, sluice_lanes_ep(lanes, 1));
+	return lanes;
 }
 
 static void wait_for_the_end(struct seat *seat)
@@ -61,8 +83,10 @@ static void wait_for_the_end(struct seat *seat)
 }
 
 /* What the parent has asked for, if anything: see enum order. */
-void obey(struct storm *s, struct seat *seat, struct sluice_ep *in, struct sluice_ep *out)
+void obey(struct storm *s, struct seat *seat)
 {
+	unsigned int i;
+
 	switch ((enum order)__atomic_load_n(&seat->order, __ATOMIC_ACQUIRE)) {
 	case ORDER_NONE:
 	case ORDERS:
@@ -79,14 +103,12 @@ void obey(struct storm *s, struct seat *seat, struct sluice_ep *in, struct sluic
 		}
 		_exit(EXIT_ORDERED);
 	case ORDER_CLOSE:
-		if (in)
-			close(sluice_fd(in));
-		if (out)
-			close(sluice_fd(out));
+		for (i = 0; i < nendpoints; i++)
+			close(sluice_fd(endpoints[i]));
 		wait_for_the_end(seat);
 		return;
 	case ORDER_CLOSE_RING:
-		s->backend->close_ring(in ? in : out);
+		s->backend->close_ring(endpoints[0]);
 		wait_for_the_end(seat);
 		return;
 	}
@@ -142,11 +164,51 @@ void acknowledge(struct storm *s, struct seat *seat, enum lane lane, struct slui
 
 /* ---------------------------------------------------------------- workers --- */
 
+/**
+ * struct worker - one that claims from [in], or from its classes
+ * @in:		where the message that it works on came from, by its @lane
+ * @classes:	NULL: there is only one ring, @in
+ */
 struct worker {
 	struct storm	*s;
 	struct seat	*seat;
 	struct sluice_ep *in, *out;
+	enum lane	lane;
+	struct sluice_lanes *classes;
 };
+
+struct claim {
+	struct sluice_msg m;
+	struct sluice_ep *from;
+	enum lane	lane;
+};
+
+static int claim_of_classes(struct worker *w, struct claim *c, int most, int64_t timeout)
+{
+	int n, class;
+
+	for (n = 0; n < most; n++) {
+		class = sluice_lanes_claim(w->classes, &c[n].m, &c[n].from,
+					   n ? SLUICE_NOW : timeout);
+		if (class < 0)
+			return n ? n : class;
+		c[n].lane = class ? LANE_IN : LANE_HIGH;
+	}
+	return n;
+}
+
+static int claim(struct worker *w, struct claim *c, int most, int64_t timeout)
+{
+	struct sluice_msg m[BATCH];
+	int n, i;
+
+	if (w->classes)
+		return claim_of_classes(w, c, most, timeout);
+	n = sluice_claim_batch(w->in, m, most, timeout);
+	for (i = 0; i < n; i++)
+		c[i] = (struct claim) { .m = m[i], .from = w->in, .lane = LANE_IN };
+	return n;
+}
 
 /* The result onto the next lane. false: it found no room in the time that a claim has. */
 static bool pass_on(struct worker *w, const struct sluice_msg *m)
@@ -186,7 +248,7 @@ static bool give_back(struct worker *w, const struct sluice_msg *m)
 	if (how > 2 || w->s->idle || !w->s->backend->has_descriptors)
 		return false;
 	ret = sluice_nack(w->in, m, how ? EAGAIN : EIO, how * 5, how ? SLUICE_NACK_BUSY : 0);
-	note_claim(w->s, w->seat, ret ? HISTORY_STALE : HISTORY_NACKED, LANE_IN, m);
+	note_claim(w->s, w->seat, ret ? HISTORY_STALE : HISTORY_NACKED, w->lane, m);
 	end_unless_expected(w->seat, "nack", ret == -ESTALE ? 0 : ret);
 	return true;
 }
@@ -194,7 +256,7 @@ static bool give_back(struct worker *w, const struct sluice_msg *m)
 /* Idle phase: the first one that gets a message keeps it until it is killed. */
 static void hold(struct worker *w, const struct sluice_msg *m)
 {
-	struct sluice_msg other;
+	struct claim other;
 
 	if (!w->s->idle || m->attempt > 1)
 		return;
@@ -202,26 +264,30 @@ static void hold(struct worker *w, const struct sluice_msg *m)
 	/* half of them with a command parked */
 	while (m->counter % 2)
 		pause();
-	sluice_claim(w->in, &other, 100 * SECOND);
+	claim(w, &other, 1, 100 * SECOND);
 	_exit(1);
 }
 
-static void work_on(struct worker *w, const struct sluice_msg *m)
+static void work_on(struct worker *w, const struct claim *c)
 {
+	const struct sluice_msg *m = &c->m;
 	bool early = below(&w->seat->rng, 2);
+
+	w->in = c->from;
+	w->lane = c->lane;
 
 	if (message_kills(w->s, m->stream, m->counter)) {
 		__atomic_store_n(&w->seat->suicide, 1, __ATOMIC_RELEASE);
 		kill(getpid(), SIGKILL);
 	}
 	hold(w, m);
-	compare(w->s, w->seat, LANE_IN, w->in, m);
+	compare(w->s, w->seat, w->lane, w->in, m);
 	if (!below(&w->seat->rng, 6))
 		sleep_us(below(&w->seat->rng, 1000));
 	/* late before the result is out, or late with the ACK only */
 	if (early)
 		stop_if_asked(w->seat);
-	obey(w->s, w->seat, w->in, w->out);
+	obey(w->s, w->seat);
 	if (give_back(w, m))
 		return;
 	while (!pass_on(w, m)) {
@@ -230,29 +296,33 @@ static void work_on(struct worker *w, const struct sluice_msg *m)
 		sleep_us(1000);	/* ring and queue are full: the sink is stopped */
 	}
 	stop_if_asked(w->seat);
-	acknowledge(w->s, w->seat, LANE_IN, w->in, m);
+	acknowledge(w->s, w->seat, w->lane, w->in, m);
 }
 
 void work(struct storm *s, struct seat *seat)
 {
 	struct worker w = { .s = s, .seat = seat };
-	struct sluice_msg m[BATCH];
-	uint32_t generation = 0;
+	uint32_t generation[LANES] = { 0 };
+	struct claim c[BATCH];
 	int n, i;
 
-	w.in = must_open(s, seat, LANE_IN, SLUICE_CONSUMER);
+	if (s->opt.classes)
+		w.classes = must_open_classes(s, seat);
+	else
+		w.in = must_open(s, seat, LANE_IN, SLUICE_CONSUMER);
 	w.out = must_open(s, seat, LANE_OUT, SLUICE_PRODUCER);
 	while (stop_level(s) < 2) {
 		int most = s->idle ? 1 : 1 + (int)below(&seat->rng, BATCH);
 
-		note_generation(s, seat, LANE_IN, w.in, &generation);
-		n = sluice_claim_batch(w.in, m, most, 20 * MS);
+		n = claim(&w, c, most, 20 * MS);
 		end_unless_expected(seat, "claim", n < 0 && n != -EAGAIN ? n : 0);
 		for (i = 0; i < n; i++)
-			note_claim(s, seat, HISTORY_DELIVERED, LANE_IN, &m[i]);
-		obey(s, seat, w.in, w.out);
-		for (i = 0; i < n; i++)
-			work_on(&w, &m[i]);
+			note_claim(s, seat, HISTORY_DELIVERED, c[i].lane, &c[i].m);
+		obey(s, seat);
+		for (i = 0; i < n; i++) {
+			note_generation(s, seat, c[i].lane, c[i].from, &generation[c[i].lane]);
+			work_on(&w, &c[i]);
+		}
 	}
 	_exit(EXIT_DONE);
 }
@@ -331,8 +401,8 @@ static void let_out(struct sink *k, unsigned int slot)
 		if (!here && !has(k->given_up, stream, k->next[slot]))
 			return;
 		note(k->s, k->seat, (struct history_event) {
-			.what = here ? HISTORY_EFFECT : HISTORY_GAVE_UP, .lane = LANE_OUT,
-			.stream = stream, .counter = k->next[slot],
+			.what = here ? HISTORY_EFFECT : HISTORY_GAVE_UP,
+			.lane = (uint8_t)lane_of(k->s, stream), .stream = stream, .counter = k->next[slot],
 		});
 	}
 }
@@ -372,7 +442,7 @@ void collect(struct storm *s, struct seat *seat)
 			if (known_stream(&k, m.stream, m.counter))
 				let_out(&k, (unsigned int)(m.stream % MAX_PRODUCERS));
 		}
-		obey(s, seat, in, NULL);
+		obey(s, seat);
 		if (!ret)
 			stop_if_asked(seat);
 		if (!ret)
@@ -384,12 +454,18 @@ void collect(struct storm *s, struct seat *seat)
 
 /* ------------------------------------------------------------- undertaker --- */
 
-static void read_letter(struct storm *s, struct seat *seat, struct sluice_ep *in,
-			const struct sluice_msg *m)
+/* What comes in on lane @about and is given up comes here on @dead. */
+struct letters {
+	enum lane	about, dead;
+};
+
+static void read_letter(struct storm *s, struct seat *seat, const struct letters *l,
+			struct sluice_ep *in, const struct sluice_msg *m)
 {
 	struct sluice_dead_letter head;
 	struct history_event e = {
-		.what = HISTORY_DEAD, .lane = LANE_IN, .stream = m->stream, .counter = m->counter,
+		.what = HISTORY_DEAD, .lane = (uint8_t)l->about, .stream = m->stream,
+		.counter = m->counter,
 	};
 	bool good = m->len >= sizeof(head);
 
@@ -405,7 +481,7 @@ static void read_letter(struct storm *s, struct seat *seat, struct sluice_ep *in
 		return;
 	if (!good) {
 		e.what = HISTORY_CORRUPT;
-		e.lane = LANE_DEAD;
+		e.lane = (uint8_t)l->dead;
 		e.ticket = m->ticket;
 	}
 	note(s, seat, e);
@@ -414,18 +490,26 @@ static void read_letter(struct storm *s, struct seat *seat, struct sluice_ep *in
 
 void bury(struct storm *s, struct seat *seat)
 {
-	struct sluice_ep *in = must_open(s, seat, LANE_DEAD, SLUICE_CONSUMER);
+	static const struct letters letters[] = {
+		{ LANE_IN, LANE_DEAD }, { LANE_HIGH, LANE_HIGH_DEAD },
+	};
+	unsigned int n = s->opt.classes ? 2 : 1, i;
+	struct sluice_ep *in[2];
 	struct sluice_msg m;
-	int ret;
+	int from;
 
+	for (i = 0; i < n; i++)
+		in[i] = must_open(s, seat, letters[i].dead, SLUICE_CONSUMER);
 	while (stop_level(s) < 2) {
-		ret = sluice_claim(in, &m, 20 * MS);
-		end_unless_expected(seat, "claim", ret == -EAGAIN ? 0 : ret);
-		obey(s, seat, in, NULL);
-		if (!ret)
-			stop_if_asked(seat);
-		if (!ret)
-			read_letter(s, seat, in, &m);
+		/* without a kernel nobody can wait for several */
+		from = n > 1 ? sluice_claim_any(in, n, &m, 20 * MS) :
+		       sluice_claim(in[0], &m, 20 * MS);
+		end_unless_expected(seat, "claim", from < 0 && from != -EAGAIN ? from : 0);
+		obey(s, seat);
+		if (from < 0)
+			continue;
+		stop_if_asked(seat);
+		read_letter(s, seat, &letters[from], in[from], &m);
 	}
 	_exit(EXIT_DONE);
 }

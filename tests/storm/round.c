@@ -9,22 +9,17 @@
 enum left { LEFT_READY = 1, LEFT_CLAIMED, LEFT_WRITING, LEFT_DEAD, LEFT_QUEUED, LEFT_BUFFERS,
 	    LEFT_ENDPOINTS };
 
-static const enum lane lanes[] = { LANE_IN, LANE_OUT, LANE_DEAD };
-
-static unsigned int lanes_of(const struct storm *s)
-{
-	return s->opt.broadcast ? 1 : LANES;
-}
-
 /* ------------------------------------------------------------------ rest --- */
 
 static bool at_rest(struct storm *s)
 {
 	struct sluice_info info;
-	unsigned int i;
+	unsigned int lane;
 
-	for (i = 0; i < lanes_of(s); i++) {
-		if (s->backend->info(s, lanes[i], &info))
+	for (lane = 0; lane < LANES; lane++) {
+		if (!lane_exists(s, (enum lane)lane))
+			continue;
+		if (s->backend->info(s, (enum lane)lane, &info))
 			return false;
 		if (info.ready || info.claimed || info.writing || info.dead || info.queued)
 			return false;
@@ -55,25 +50,31 @@ static void note_left(struct storm *s, enum lane lane, enum left kind, uint64_t 
 	});
 }
 
+static void note_end_of(struct storm *s, enum lane lane)
+{
+	struct sluice_info info;
+
+	if (s->backend->info(s, lane, &info)) {
+		note_left(s, lane, LEFT_READY, 1);
+		return;
+	}
+	note_left(s, lane, LEFT_READY, info.ready);
+	note_left(s, lane, LEFT_CLAIMED, info.claimed);
+	note_left(s, lane, LEFT_WRITING, info.writing);
+	note_left(s, lane, LEFT_DEAD, info.dead);
+	note_left(s, lane, LEFT_QUEUED, info.queued);
+	note_left(s, lane, LEFT_BUFFERS, info.buffers_used);
+	note_left(s, lane, LEFT_ENDPOINTS, info.producers + info.consumers);
+}
+
 /* Everybody has gone. */
 static void note_end(struct storm *s)
 {
-	struct sluice_info info;
-	unsigned int i;
+	unsigned int lane;
 
-	for (i = 0; i < lanes_of(s); i++) {
-		if (s->backend->info(s, lanes[i], &info)) {
-			note_left(s, lanes[i], LEFT_READY, 1);
-			continue;
-		}
-		note_left(s, lanes[i], LEFT_READY, info.ready);
-		note_left(s, lanes[i], LEFT_CLAIMED, info.claimed);
-		note_left(s, lanes[i], LEFT_WRITING, info.writing);
-		note_left(s, lanes[i], LEFT_DEAD, info.dead);
-		note_left(s, lanes[i], LEFT_QUEUED, info.queued);
-		note_left(s, lanes[i], LEFT_BUFFERS, info.buffers_used);
-		note_left(s, lanes[i], LEFT_ENDPOINTS, info.producers + info.consumers);
-	}
+	for (lane = 0; lane < LANES; lane++)
+		if (lane_exists(s, (enum lane)lane))
+			note_end_of(s, (enum lane)lane);
 }
 
 static void end_round(struct storm *s)
@@ -105,7 +106,8 @@ static int begin_round(struct storm *s)
 static int check_round(struct storm *s, struct history_result *res)
 {
 	struct history_rules rules = {
-		.effects = !s->opt.broadcast, .broadcast = s->opt.broadcast,
+		.effects = s->opt.broadcast ? 0 : 1u << LANE_IN | 1u << LANE_HIGH,
+		.late = s->opt.policies, .broadcast = s->opt.broadcast,
 	};
 	struct history_result now;
 	int ret = history_check(s->history, &rules, &now);
@@ -143,6 +145,19 @@ static void one_kill(struct storm *s)
 	s->tally.kills += done;
 }
 
+/* Another one at every kill; broadcast stays what it is, and nothing else becomes it. */
+static void change_policy(struct storm *s)
+{
+	enum lane lane = s->opt.classes && below(&s->rng, 2) ? LANE_HIGH : LANE_IN;
+	enum sluice_policy policy = (enum sluice_policy)below(&s->rng, SLUICE_POLICY_BROADCAST);
+
+	if (!s->opt.policies)
+		return;
+	if (s->backend->set_policy(s, lane, policy))
+		s->tally.bad_ends++;
+	s->tally.policies++;
+}
+
 /**
  * storm_round() - so many kills under load, then rest and judgement
  * Return: 0 (see @res for what was found), or a negative errno value.
@@ -167,6 +182,7 @@ int storm_round(struct storm *s, unsigned int kills, struct history_result *res)
 			ticked = history_now();
 		}
 		sleep_us(below(&s->rng, s->opt.spread_us));
+		change_policy(s);
 		one_kill(s);
 	}
 	end_round(s);

@@ -10,6 +10,10 @@
  *
  *	producers --[in]--> members, who come and go	each of them all that is sent meanwhile
  *
+ * With --classes half of the producers send to [in.high], and workers claim from both at once; what
+ * is given up there is in [in.high.dead]. With --policies [in] and [in.high] have another policy at
+ * every moment.
+ *
  *	main.c		options, what is said about the run
  *	fleet.c		starts, kills, stops and waits for the processes
  *	round.c		one round: load and kills, then everything has to come to rest
@@ -29,6 +33,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <sluice/lanes.h>
 #include <sluice/sluice.h>
 
 #include "../history/history.h"
@@ -36,7 +41,7 @@
 #define MS		1000000ll
 #define SECOND		(1000 * MS)
 
-enum lane { LANE_IN, LANE_OUT, LANE_DEAD, LANES };
+enum lane { LANE_IN, LANE_OUT, LANE_DEAD, LANE_HIGH, LANE_HIGH_DEAD, LANES };
 
 enum role { PRODUCER, WORKER, SINK, UNDERTAKER, MEMBER };
 
@@ -83,7 +88,7 @@ struct seat {
 };
 
 struct options {
-	bool		module, no_uring, broadcast;
+	bool		module, no_uring, broadcast, classes, policies;
 	uint64_t	seed;
 	unsigned int	kills, seconds, round_kills, producers, workers, idle, messages;
 	unsigned int	spread_us;	/* between two kills, at most */
@@ -95,7 +100,7 @@ struct options {
 struct tally {
 	uint64_t	kills, stops, orders[ORDERS], suicides, evicted, bus_errors, bad_ends;
 	uint64_t	redelivered, discarded, timeouts, deaths, evictions, dead_letters, lies;
-	uint64_t	nacks, sends, expelled, worst_drain_ns;
+	uint64_t	nacks, sends, expelled, policies, worst_drain_ns;
 };
 
 /**
@@ -129,6 +134,10 @@ struct backend {
 	/* in the child */
 	int (*open)(struct storm *s, struct seat *seat, enum lane lane, enum sluice_role role,
 		    struct sluice_ep **ep);
+	/* NULL where nobody can wait for several rings at once */
+	int (*open_classes)(struct storm *s, struct seat *seat, struct sluice_lanes **lanes);
+	/* in the parent; NULL where the policy is what it was at the beginning */
+	int (*set_policy)(struct storm *s, enum lane lane, enum sluice_policy policy);
 	/* orders that only make sense where there are descriptors */
 	bool has_descriptors;
 	void (*close_ring)(struct sluice_ep *ep);
@@ -203,7 +212,7 @@ void take_part(struct storm *s, struct seat *seat);
 
 struct sluice_ep *must_open(struct storm *s, struct seat *seat, enum lane lane,
 			    enum sluice_role role);
-void obey(struct storm *s, struct seat *seat, struct sluice_ep *in, struct sluice_ep *out);
+void obey(struct storm *s, struct seat *seat);
 void end_unless_expected(struct seat *seat, const char *verb, int ret);
 void note(struct storm *s, const struct seat *seat, struct history_event e);
 void note_claim(struct storm *s, const struct seat *seat, enum history_what what, enum lane lane,
@@ -219,6 +228,18 @@ uint64_t endpoint_start(const struct sluice_ep *ep);	/* user.c */
 static inline uint32_t attach_flags(const struct seat *seat)
 {
 	return seat->role == MEMBER && seat->lives % 2 ? SLUICE_ATTACH_OLDEST : 0;
+}
+
+/* Which of the rings of messages exist. */
+static inline bool lane_exists(const struct storm *s, enum lane lane)
+{
+	return lane == LANE_IN || (!s->opt.broadcast && (lane < LANE_HIGH || s->opt.classes));
+}
+
+/* The ring that a stream comes in on. */
+static inline enum lane lane_of(const struct storm *s, uint64_t stream)
+{
+	return s->opt.classes && stream & 2 ? LANE_HIGH : LANE_IN;
 }
 
 /* Of the module's timeouts: QEMU is slower, but not as slow as a deadline has to allow for. */

@@ -332,7 +332,8 @@ int sluice_repair(const char *name, struct sluice_repair *found);
  * sluice_set_policy() - whom later messages are for; those in the ring keep their consumer
  *
  * Nothing is lost or sent twice. What a consumer has failed at once, what it does not take for
- * ack_timeout and what is for one who died is given to others under every policy.
+ * ack_timeout and what is for one who died is given to others under every policy, who may have had
+ * younger messages by then.
  * Return: 0, -EINVAL, -ENOENT, -EPERM (not the owner's).
  */
 int sluice_set_policy(const char *name, enum sluice_policy policy);
