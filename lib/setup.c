@@ -140,6 +140,8 @@ static int open_failed(const char *stage, const char *path)
 			return __sluice_err(-ENOENT, SLUICE_NO_MODULE);
 		return __sluice_err(-ENOENT, "stage '%s': no such stage (%s); "
 				    "create it with: sluicectl create %s", stage, path, stage);
+	case ENXIO:	/* its node was looked up, then it was destroyed */
+		return __sluice_err(-ENOENT, "stage '%s': no such stage any more", stage);
 	case EACCES:
 	case EPERM:
 		if (stat(path, &st))

@@ -30,6 +30,15 @@ classes_on() {
 		--classes --policies --producers 4 "$@"
 }
 
+# Requests and replies.
+calls_on() {
+	local kernel=$1
+	shift
+	tap "storm-calls-$kernel" tests/storm/run --kernel "$kernel" \
+		--timeout "${BOX_TIMEOUT:-900}" --keep "$logs/storm-calls-$kernel.history" \
+		--calls "$@"
+}
+
 # What make check has time for.
 suite_storm_short() {
 	uml_ready
@@ -41,6 +50,7 @@ suite_storm_short() {
 	storm_on uml --kills 100 --idle 20
 	broadcast_on uml --kills 100
 	classes_on uml --kills 100
+	calls_on uml --kills 100
 }
 
 suite_storm() {
@@ -53,6 +63,7 @@ suite_storm() {
 	storm_on uml --kills 1000 --idle 50
 	broadcast_on uml --kills 1000
 	classes_on uml --kills 1000 --idle 50
+	calls_on uml --kills 1000 --policies
 	tap storm-classes-order tests/storm/run --kills 500 --classes --producers 4
 	tap storm-no-uring tests/storm/run --kills 300 --idle 20 --no-uring
 	tap storm-pipeline tests/e2e/kill_storm.sh --kills 40
@@ -71,6 +82,7 @@ suite_storm_kernels() {
 		BOX_TIMEOUT=3600 storm_on "$kernel" --kills 1000 --idle 50
 		BOX_TIMEOUT=3600 broadcast_on "$kernel" --kills 500
 		BOX_TIMEOUT=3600 classes_on "$kernel" --kills 500
+		BOX_TIMEOUT=3600 calls_on "$kernel" --kills 500
 		tap "storm-pipeline-$kernel" env BOX_KERNEL="$kernel" MODEL="$tiny" \
 			tests/e2e/kill_storm.sh --kills 30
 	done

@@ -2,6 +2,7 @@
 /* Description: each failure is an errno of one meaning and a line with thing and remedy */
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "lib_common.h"
 
@@ -39,6 +40,23 @@ TEST_F(error, no_such_stage)
 	EXPECT_SAYS("nowhere");
 	EXPECT_EQ(-ENOENT, sluice_destroy("nowhere", 0, 0));
 	EXPECT_SAYS("nowhere");
+}
+
+/* Destroyed while its node was being opened: a node that leads nowhere looks the same. */
+TEST_F(error, destroyed_while_opened)
+{
+	static const char going[] = "/dev/sluice/going";
+	char path[sizeof(going) + SLUICE_NAME_MAX];
+	struct sluice_ep *ep;
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/dev/sluice/%s", self->stage);
+	ASSERT_EQ(0, stat(path, &st));
+	ASSERT_EQ(0, mknod(going, S_IFCHR | 0600,
+			   makedev(major(st.st_rdev), minor(st.st_rdev) + 1000)));
+	EXPECT_EQ(-ENOENT, sluice_attach(self->ctx, "going", SLUICE_CONSUMER, 0, &ep));
+	EXPECT_SAYS("'going': no such stage any more");
+	EXPECT_EQ(0, unlink(going));
 }
 
 TEST_F(error, bad_names)

@@ -27,10 +27,16 @@ static void run(struct storm *s, struct seat *seat)
 {
 	switch (seat->role) {
 	case PRODUCER:
-		produce(s, seat);
+		if (s->opt.calls)
+			call(s, seat);
+		else
+			produce(s, seat);
 		break;
 	case WORKER:
-		work(s, seat);
+		if (s->opt.calls)
+			serve(s, seat);
+		else
+			work(s, seat);
 		break;
 	case SINK:
 		collect(s, seat);

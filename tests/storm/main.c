@@ -29,6 +29,7 @@ static const char usage[] =
 	"  --messages N     of each producer in a round (default 4000)\n"
 	"  --producers N    default 3\n"
 	"  --workers N      default 3\n"
+	"  --calls          --module: producers call and wait, workers answer; no second ring\n"
 	"  --classes        --module: messages of two classes of priority; workers claim from both\n"
 	"  --policies       --module: the policy of the workers' ring is another one all the time\n"
 	"  --broadcast      the workers are members of a broadcast, and there is no second ring\n"
@@ -77,7 +78,8 @@ static const struct option long_options[] = {
 	{ "messages", required_argument, NULL, 'n' },
 	{ "producers", required_argument, NULL, 'p' }, { "workers", required_argument, NULL, 'w' },
 	{ "spread", required_argument, NULL, 'd' }, { "idle", required_argument, NULL, 'i' },
-	{ "broadcast", no_argument, NULL, 'b' }, { "classes", no_argument, NULL, 'c' },
+	{ "broadcast", no_argument, NULL, 'b' }, { "calls", no_argument, NULL, 'C' },
+	{ "classes", no_argument, NULL, 'c' },
 	{ "policies", no_argument, NULL, 'P' }, { "no-uring", no_argument, NULL, 'x' },
 	{ "seed", required_argument, NULL, 's' },
 	{ "keep", required_argument, NULL, 'K' }, { "linger", required_argument, NULL, 'l' },
@@ -117,6 +119,9 @@ static void set_option(struct options *o, int c)
 		break;
 	case 'b':
 		o->broadcast = true;
+		break;
+	case 'C':
+		o->calls = true;
 		break;
 	case 'c':
 		o->classes = true;
@@ -162,9 +167,13 @@ static struct options parse(int argc, char **argv)
 		fprintf(stderr, "storm: '%s' is too much (see --help)\n", argv[optind]);
 		exit(2);
 	}
-	if ((o.classes || o.policies) && (o.broadcast || !o.module)) {
-		fputs("storm: --classes and --policies go with --module, and not with --broadcast\n",
-		      stderr);
+	if ((o.calls || o.classes || o.policies) && (o.broadcast || !o.module)) {
+		fputs("storm: --calls, --classes and --policies go with --module, and not with "
+		      "--broadcast\n", stderr);
+		exit(2);
+	}
+	if (o.calls && o.classes) {
+		fputs("storm: --calls and --classes do not go together\n", stderr);
 		exit(2);
 	}
 	return o;
@@ -198,10 +207,10 @@ static struct storm *make(struct options opt)
 		add_seat(s, PRODUCER);
 	for (i = 0; i < opt.workers; i++)
 		add_seat(s, opt.broadcast ? MEMBER : WORKER);
-	if (!opt.broadcast) {
+	if (!opt.broadcast && !opt.calls)
 		add_seat(s, SINK);
+	if (!opt.broadcast)
 		add_seat(s, UNDERTAKER);
-	}
 	s->parent_log = s->nseats;
 	ret = history_create(&s->history, NULL, s->nseats + 1, events);
 	if (!ret)
@@ -282,7 +291,7 @@ static int report(struct storm *s, const struct history_result *storm,
 				"there was something to lose: %llu ACKs%s", storm->acked, "");
 	else
 		failed += check(++n, storm->again > 0 && storm->maybe > 0 &&
-				storm->sent > t->kills,
+				storm->sent + (s->opt.calls ? storm->told : 0) > t->kills,
 				"there was something to lose: %llu redeliveries%s", storm->again,
 				"");
 	if (s->opt.idle) {
@@ -299,13 +308,13 @@ static int report(struct storm *s, const struct history_result *storm,
 	printf("1..%u\n", n);
 	if (failed)
 		printf("# again: %s --seed %llu --kills %u --round %u --messages %u "
-		       "--producers %u --workers %u --spread %u --idle %u%s%s%s%s\n",
+		       "--producers %u --workers %u --spread %u --idle %u%s%s%s%s%s\n",
 		       s->opt.module ? "tests/storm/run [--kernel NAME]" :
 		       "build/tests/storm/storm", (ull)s->opt.seed, s->opt.kills,
 		       s->opt.round_kills, s->opt.messages, s->opt.producers, s->opt.workers,
 		       s->opt.spread_us, s->opt.idle, s->opt.no_uring ? " --no-uring" : "",
 		       s->opt.broadcast ? " --broadcast" : "",
-		       s->opt.classes ? " --classes" : "",
+		       s->opt.calls ? " --calls" : "", s->opt.classes ? " --classes" : "",
 		       s->opt.policies ? " --policies" : "");
 	return failed > 0;
 }
@@ -332,7 +341,7 @@ int main(int argc, char **argv)
 		ret = storm_round(s, left < opt.round_kills ? (unsigned int)left :
 				  opt.round_kills, &storm);
 	}
-	if (!ret && opt.idle && opt.module && !opt.broadcast)
+	if (!ret && opt.idle && opt.module && !opt.broadcast && !opt.calls)
 		ret = storm_idle(s, opt.idle, &idle);
 	else
 		s->opt.idle = 0;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* module.c: the rings of the module, and how the storm uses them through the library. */
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "../../lib/envelope.h"
 #include "../../lib/internal.h"
 #include "storm.h"
 
@@ -47,17 +49,40 @@ static int module_create(struct storm *s)
 	out.max_attempts = 254;
 	out.dead_slots = 0;
 	ret = sluice_lanes_create(&in, &high, s->opt.classes);
-	if (!ret)
+	if (!ret && !s->opt.calls)
 		ret = sluice_create(&out);
 	if (ret)
 		fprintf(stderr, "storm: %s\n", sluice_error());
 	return ret;
 }
 
+/* Whoever comes next takes away what dead callers have left behind: not a stage remains. */
+static void sweep_reply_stages(struct storm *s)
+{
+	struct sluice_caller *caller;
+	struct sluice_ctx *ctx;
+	glob_t left;
+
+	if (sluice_ctx_create(0, &ctx) || sluice_caller_create(ctx, NULL, &caller)) {
+		s->tally.bad_ends++;
+		return;
+	}
+	sluice_caller_destroy(caller);
+	sluice_ctx_destroy(ctx);
+	if (!glob("/dev/sluice/" REPLY_PREFIX "*", 0, NULL, &left)) {
+		fprintf(stderr, "# storm: %zu reply stages are left, %s is one\n", left.gl_pathc,
+			left.gl_pathv[0]);
+		s->tally.bad_ends++;
+		globfree(&left);
+	}
+}
+
 static void module_destroy(struct storm *s)
 {
+	if (s->opt.calls)
+		sweep_reply_stages(s);
 	if (sluice_lanes_destroy(names[LANE_IN], classes, s->opt.classes, 1000, 0) ||
-	    (!s->opt.broadcast && sluice_destroy(names[LANE_OUT], 1000, 0))) {
+	    (lane_exists(s, LANE_OUT) && sluice_destroy(names[LANE_OUT], 1000, 0))) {
 		fprintf(stderr, "# storm: %s\n", sluice_error());
 		s->tally.bad_ends++;
 	}

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sluice/call.h>
+
 #include "storm.h"
 
 #define BATCH	4
@@ -23,7 +25,7 @@ void note(struct storm *s, const struct seat *seat, struct history_event e)
 	history_add(s->history, seat->log, e);
 }
 
-static void must(const struct seat *seat, const char *verb, int ret)
+void must(const struct seat *seat, const char *verb, int ret)
 {
 	if (!ret)
 		return;
@@ -467,13 +469,15 @@ static void read_letter(struct storm *s, struct seat *seat, const struct letters
 		.what = HISTORY_DEAD, .lane = (uint8_t)l->about, .stream = m->stream,
 		.counter = m->counter,
 	};
+	uint32_t skip = s->opt.calls ? SLUICE_CALL_HEADER : 0;
 	bool good = m->len >= sizeof(head);
 
 	if (good) {
 		memcpy(&head, m->data, sizeof(head));
-		good = head.copied == head.len && m->len == sizeof(head) + head.copied &&
-		       message_same(m->stream, m->counter, (const char *)m->data + sizeof(head),
-				    head.copied);
+		good = head.copied == head.len && head.len >= skip &&
+		       m->len == sizeof(head) + head.copied &&
+		       message_same(m->stream, m->counter,
+				    (const char *)m->data + sizeof(head) + skip, head.len - skip);
 		e.ticket = head.ticket;
 		e.value = head.reason;
 	}

@@ -10,6 +10,10 @@
  *
  *	producers --[in]--> members, who come and go	each of them all that is sent meanwhile
  *
+ * or, with --calls, requests that are answered:
+ *
+ *	callers --[in]--> servers --[reply stages]--> callers	each call ends once
+ *
  * With --classes half of the producers send to [in.high], and workers claim from both at once; what
  * is given up there is in [in.high.dead]. With --policies [in] and [in.high] have another policy at
  * every moment.
@@ -20,6 +24,7 @@
  *	produce.c	producers: plain, posting, asking for the ACK
  *	roles.c		workers, sink, undertaker
  *	members.c	members of a broadcast
+ *	calls.c		callers and servers
  *	user.c		the rings in plain memory; the reaper is the module's, called by the parent
  *	module.c	the rings of the module
  *
@@ -88,7 +93,7 @@ struct seat {
 };
 
 struct options {
-	bool		module, no_uring, broadcast, classes, policies;
+	bool		module, no_uring, broadcast, calls, classes, policies;
 	uint64_t	seed;
 	unsigned int	kills, seconds, round_kills, producers, workers, idle, messages;
 	unsigned int	spread_us;	/* between two kills, at most */
@@ -190,7 +195,7 @@ void seats_end(struct storm *s, unsigned int stop);
 int storm_round(struct storm *s, unsigned int kills, struct history_result *res);
 int storm_idle(struct storm *s, unsigned int kills, struct history_result *res);
 
-/* -------------------------------------- produce.c, roles.c and members.c --- */
+/* ----------------------------- produce.c, roles.c, members.c and calls.c --- */
 
 /* What a message is, by stream and counter; the payload too. */
 #define MESSAGE_MAX	600u
@@ -209,10 +214,14 @@ void work(struct storm *s, struct seat *seat);
 void collect(struct storm *s, struct seat *seat);
 void bury(struct storm *s, struct seat *seat);
 void take_part(struct storm *s, struct seat *seat);
+void call(struct storm *s, struct seat *seat);
+void serve(struct storm *s, struct seat *seat);
 
 struct sluice_ep *must_open(struct storm *s, struct seat *seat, enum lane lane,
 			    enum sluice_role role);
 void obey(struct storm *s, struct seat *seat);
+/* Or this process ends, and so does the storm. */
+void must(const struct seat *seat, const char *verb, int ret);
 void end_unless_expected(struct seat *seat, const char *verb, int ret);
 void note(struct storm *s, const struct seat *seat, struct history_event e);
 void note_claim(struct storm *s, const struct seat *seat, enum history_what what, enum lane lane,
@@ -233,7 +242,17 @@ static inline uint32_t attach_flags(const struct seat *seat)
 /* Which of the rings of messages exist. */
 static inline bool lane_exists(const struct storm *s, enum lane lane)
 {
-	return lane == LANE_IN || (!s->opt.broadcast && (lane < LANE_HIGH || s->opt.classes));
+	switch (lane) {
+	case LANE_OUT:
+		return !s->opt.broadcast && !s->opt.calls;
+	case LANE_DEAD:
+		return !s->opt.broadcast;
+	case LANE_HIGH:
+	case LANE_HIGH_DEAD:
+		return s->opt.classes;
+	default:
+		return true;
+	}
 }
 
 /* The ring that a stream comes in on. */
