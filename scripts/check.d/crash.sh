@@ -11,5 +11,6 @@ suite_crash() {
 suite_crash_short() {
 	tap crash tests/crash/run --seconds 20 ${SEED:+--seed "$SEED"}
 	tap crash-mutants tests/crash/run --mutants tail_early reap_not_held
+	tap crash-stale tests/crash/run --stale
 	grep -h '^# ' "$logs/crash.log"
 }

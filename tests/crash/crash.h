@@ -10,6 +10,7 @@
  *	prefill.c	what the ring holds before
  *	check.c		recovery on a copy, invariants, the ring to its end
  *	broadcast.c	what else must hold where everybody gets everything
+ *	world_heap.h	where policy.c of the library has its tables
  *	world.c		memory that all share, and copies of it
  *	module.c	the module's answers to a client (the rest of it is tests/storm/reaper)
  *
@@ -83,6 +84,7 @@ struct client {
  * @len:	of each message
  * @broadcast:	everybody gets everything
  * @waits:	and the slow are waited for
+ * @policy:	who gets what, of those who would take it
  * @join_flags:	of who comes after the crash
  * @begun:	messages that somebody began to send
  */
@@ -96,6 +98,7 @@ struct world {
 	uint32_t	len[IDS];
 	uint32_t	join_flags;
 	uint64_t	begun;
+	uint32_t	policy;
 	bool		broadcast, waits;
 };
 
@@ -148,11 +151,16 @@ int client_send(struct client *c, uint32_t len);
 
 /* -------------------------------------------------------------- prefill.c --- */
 
+/* Where a prefill makes no sense. */
+#define NOT_SOLE	1u
+#define NOT_BROADCAST	2u
+#define BROADCAST_ONLY	4u
+#define NOT_POLICY	8u
+
 struct prefill {
 	const char	*name;
 	void		(*make)(struct client *producer);
-	bool		not_sole;
-	bool		not_broadcast, broadcast_only;
+	unsigned int	where;
 };
 
 extern const struct prefill prefills[];
@@ -211,11 +219,12 @@ void check_start(const struct client *c);
 
 struct scenario {
 	uint32_t	prefill, first, second;	/* second: operation, or NONE */
+	uint32_t	policy;
 	bool		sole, sleepers, wrap, broadcast, waits;
 };
 
 #define NONE	(~0u)
-#define KINDS	4u	/* shared, with a sole producer, broadcast, patient broadcast */
+#define KINDS	5u	/* shared, with a sole producer, broadcast, patient broadcast, by policy */
 
 struct figures {
 	uint64_t	scenarios, changes, states, resumed, late, distinct;

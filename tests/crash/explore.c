@@ -11,6 +11,8 @@
 
 #include "crash.h"
 
+/* those by which a producer chooses; shared is before them, broadcast behind */
+#define NPOLICIES	(SLUICE_POLICY_BROADCAST - 1)
 #define READ_STOPS	96	/* one in so many instructions that change nothing is a stop, too */
 
 struct figures figures;
@@ -50,6 +52,7 @@ static bool operation_fits(const struct scenario *s, uint32_t operation)
 bool scenario_get(uint32_t number, struct scenario *s)
 {
 	uint32_t n = number;
+	unsigned int where;
 
 	memset(s, 0, sizeof(*s));
 	s->second = n % (NSECOND + 1);
@@ -59,29 +62,35 @@ bool scenario_get(uint32_t number, struct scenario *s)
 	s->prefill = n % nprefills;
 	n /= nprefills;
 	s->sole = n == 1;
-	s->broadcast = n >= 2;
+	s->broadcast = n == 2 || n == 3;
 	s->waits = n == 3;
+	if (n == 4)
+		s->policy = 1 + (s->prefill + 3 * s->first + s->second) % NPOLICIES;
 	if (s->second == NSECOND)
 		s->second = NONE;
 	s->sleepers = (s->prefill + s->first + s->second) & 1;
 	s->wrap = (s->first + s->second) >> 1 & 1;
+	where = prefills[s->prefill].where;
 	if (s->broadcast)
-		return !prefills[s->prefill].not_broadcast && operation_fits(s, s->first) &&
+		return !(where & NOT_BROADCAST) && operation_fits(s, s->first) &&
 		       operation_fits(s, s->second);
-	if (prefills[s->prefill].broadcast_only)
+	if (where & BROADCAST_ONLY)
 		return false;
+	if (s->policy)
+		return !(where & NOT_POLICY);
 	if (!s->sole)
 		return true;
-	return operations[s->first].role == SLUICE_PRODUCER && !prefills[s->prefill].not_sole &&
+	return operations[s->first].role == SLUICE_PRODUCER && !(where & NOT_SOLE) &&
 	       (s->second == NONE || operations[s->second].role == SLUICE_CONSUMER);
 }
 
 int scenario_describe(const struct scenario *s, char *text, size_t size)
 {
-	return snprintf(text, size, "%s%s%s%s; first %s, second %s", prefills[s->prefill].name,
+	return snprintf(text, size, "%s%s%s%s%s%s; first %s, second %s", prefills[s->prefill].name,
 			s->wrap ? ", at the last ticket of all laps" : "",
 			s->sole ? ", sole producer" : s->waits ? ", patient broadcast" :
-			s->broadcast ? ", broadcast" : "", s->sleepers ? ", with sleepers" : "",
+			s->broadcast ? ", broadcast" : "", s->policy ? ", policy " : "",
+			s->policy ? sluice_policy_name(s->policy) : "", s->sleepers ? ", with sleepers" : "",
 			operations[s->first].name,
 			s->second == NONE ? "nobody" : operations[s->second].name);
 }
@@ -120,14 +129,15 @@ static void begin(const struct scenario *s)
 					.bufsize = BUFSIZE };
 	struct client *c = world->client, *producer = &c[s->sole ? FIRST : WRITER];
 	uint32_t role = s->second == NONE ? SLUICE_CONSUMER : operations[s->second].role;
+	int who;
 
-	if (s->broadcast)
-		create.policy = SLUICE_POLICY_BROADCAST;
+	create.policy = s->broadcast ? SLUICE_POLICY_BROADCAST : s->policy;
 	if (s->waits)
 		create.flags = SLUICE_CREATE_SLOW_WAITS;
 	world_reset();
 	world->broadcast = s->broadcast;
 	world->waits = s->waits;
+	world->policy = s->policy;
 	world->join_flags = s->broadcast && (s->prefill ^ s->first) & 1 ? SLUICE_ATTACH_OLDEST : 0;
 	world->reaper = reaper_create(&create, s->wrap ? ticket_mask(3) - 1 : 0);
 	world->memory = reaper_memory(world->reaper);
@@ -142,6 +152,9 @@ static void begin(const struct scenario *s)
 	prefills[s->prefill].make(producer);
 	if (s->sole)
 		c[FIRST].next_id = 32;
+	/* A look at the table is many steps, and none of them changes the ring. */
+	for (who = FIRST; s->policy && who <= SECOND; who++)
+		__sluice_members_changed(&c[who].ep);
 	world->memory.hints->ready_sleepers = world->memory.hints->room_sleepers = s->sleepers;
 	ring_changed();
 }

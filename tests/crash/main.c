@@ -88,23 +88,29 @@ static uint32_t collect(uint32_t *order, uint32_t kind, uint32_t kinds)
 	return count;
 }
 
-/* Shared rings, those with a sole producer and broadcasts take turns: a short run sees all. */
+/* Kinds that take turns, so that a short run sees all; the two of broadcast share one. */
+static const struct {
+	uint32_t	first, n;
+} groups[] = { { 0, 1 }, { 1, 1 }, { 2, 2 }, { 4, 1 } };
+
+#define GROUPS	(sizeof(groups) / sizeof(groups[0]))
+
 static void explore_all(double end)
 {
-	uint32_t *order[3], count[3], kind, i, most = 0;
+	uint32_t *order[GROUPS], count[GROUPS], kind, i, most = 0;
 
-	for (kind = 0; kind < 3; kind++) {
+	for (kind = 0; kind < GROUPS; kind++) {
 		order[kind] = calloc(scenario_count(), sizeof(*order[kind]));
 		if (!order[kind])
 			exit(2);
-		count[kind] = collect(order[kind], kind, kind == 2 ? 2 : 1);
+		count[kind] = collect(order[kind], groups[kind].first, groups[kind].n);
 		most = count[kind] > most ? count[kind] : most;
 	}
 	for (i = 0; i < most; i++)
-		for (kind = 0; kind < 3 && (end == 0 || now() < end); kind++)
+		for (kind = 0; kind < GROUPS && (end == 0 || now() < end); kind++)
 			if (i < count[kind])
 				explore(order[kind][i]);
-	for (kind = 0; kind < 3; kind++)
+	for (kind = 0; kind < GROUPS; kind++)
 		free(order[kind]);
 }
 

@@ -96,7 +96,8 @@ int world_attach(struct client *c, enum sluice_role role, uint32_t flags)
 	ep->recipient = told.recipient;
 	ep->start = told.start;
 	ep->early = true;
-	if (world->broadcast)
+	/* Those who were there before look when all of them are, see begin(). */
+	if (world->broadcast || (world->policy && c >= world->rest))
 		__sluice_members_changed(ep);
 	return 0;
 }

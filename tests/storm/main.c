@@ -31,7 +31,7 @@ static const char usage[] =
 	"  --workers N      default 3\n"
 	"  --calls          --module: producers call and wait, workers answer; no second ring\n"
 	"  --classes        --module: messages of two classes of priority; workers claim from both\n"
-	"  --policies       --module: the policy of the workers' ring is another one all the time\n"
+	"  --policies       the policy of the workers' ring is another one all the time\n"
 	"  --broadcast      the workers are members of a broadcast, and there is no second ring\n"
 	"  --spread US      time between two kills, at most (default 2000)\n"
 	"  --idle N         --module: then kill an idle pipeline's workers so often, one message\n"
@@ -167,13 +167,13 @@ static struct options parse(int argc, char **argv)
 		fprintf(stderr, "storm: '%s' is too much (see --help)\n", argv[optind]);
 		exit(2);
 	}
-	if ((o.calls || o.classes || o.policies) && (o.broadcast || !o.module)) {
-		fputs("storm: --calls, --classes and --policies go with --module, and not with "
-		      "--broadcast\n", stderr);
+	if ((o.calls || o.classes) && !o.module) {
+		fputs("storm: --calls and --classes go with --module\n", stderr);
 		exit(2);
 	}
-	if (o.calls && o.classes) {
-		fputs("storm: --calls and --classes do not go together\n", stderr);
+	if (o.calls + o.classes + o.broadcast > 1 || (o.policies && o.broadcast)) {
+		fputs("storm: one of --calls, --classes and --broadcast; --policies not with "
+		      "--broadcast\n", stderr);
 		exit(2);
 	}
 	return o;

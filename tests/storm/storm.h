@@ -136,13 +136,12 @@ struct backend {
 	void (*seat_died)(struct storm *s, struct seat *seat);
 	void (*tick)(struct storm *s);
 	int (*info)(struct storm *s, enum lane lane, struct sluice_info *info);
+	int (*set_policy)(struct storm *s, enum lane lane, enum sluice_policy policy);
 	/* in the child */
 	int (*open)(struct storm *s, struct seat *seat, enum lane lane, enum sluice_role role,
 		    struct sluice_ep **ep);
 	/* NULL where nobody can wait for several rings at once */
 	int (*open_classes)(struct storm *s, struct seat *seat, struct sluice_lanes **lanes);
-	/* in the parent; NULL where the policy is what it was at the beginning */
-	int (*set_policy)(struct storm *s, enum lane lane, enum sluice_policy policy);
 	/* orders that only make sense where there are descriptors */
 	bool has_descriptors;
 	void (*close_ring)(struct sluice_ep *ep);

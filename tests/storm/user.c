@@ -128,6 +128,12 @@ static int user_info(struct storm *s, enum lane lane, struct sluice_info *info)
 	return 0;
 }
 
+static int user_set_policy(struct storm *s, enum lane lane, enum sluice_policy policy)
+{
+	reaper_set_policy(ring[lane], policy);
+	return 0;
+}
+
 /* In the child, as the library's own attach does it; what is not there it cannot wait for. */
 static int user_open(struct storm *s, struct seat *seat, enum lane lane, enum sluice_role role,
 		     struct sluice_ep **out)
@@ -169,4 +175,5 @@ const struct backend user_backend = {
 	.name = "user space",
 	.create = user_create, .destroy = user_destroy, .seat_attach = user_attach,
 	.seat_died = user_died, .tick = user_tick, .info = user_info, .open = user_open,
+	.set_policy = user_set_policy,
 };

@@ -145,6 +145,17 @@ bool sl_endpoint_alive(struct sl_stage *s, u32 id)
 	return ep && !ep->dead;
 }
 
+static void count_members(struct sl_stage *s, u32 role, int n)
+{
+	if (role == SLUICE_PRODUCER)
+		s->producers += n;
+	else
+		s->consumers += n;
+	s->hints->producers = s->producers;
+	if (role == SLUICE_CONSUMER)
+		sl_policy_members(s);
+}
+
 void sl_endpoint_die(struct sl_endpoint *ep)
 {
 	struct sl_stage *s = ep->stage;
@@ -152,10 +163,7 @@ void sl_endpoint_die(struct sl_endpoint *ep)
 	if (ep->dead)
 		return;
 	ep->dead = true;
-	if (ep->role == SLUICE_PRODUCER)
-		s->hints->producers = --s->producers;
-	else
-		s->hints->consumers = --s->consumers;
+	count_members(s, ep->role, -1);
 	s->indices[ep->index / 64] &= ~(1ul << ep->index % 64);
 	s->counts.deaths++;
 	sl_broadcast_leave(ep);
@@ -399,6 +407,11 @@ static int free_index(struct sl_stage *s)
 }
 
 /* As sl_attach_locked(). */
+void reaper_set_policy(struct reaper *r, enum sluice_policy policy)
+{
+	sl_policy_set(&r->stage, policy);
+}
+
 int reaper_attach(struct reaper *r, enum sluice_role role, uint32_t flags,
 		  struct reaper_endpoint *out)
 {
@@ -433,10 +446,7 @@ int reaper_attach(struct reaper *r, enum sluice_role role, uint32_t flags,
 		sl_broadcast_join(s, ep);
 	else
 		sl_ring_find_tail(s);
-	if (role == SLUICE_PRODUCER)
-		s->hints->producers = ++s->producers;
-	else
-		s->hints->consumers = ++s->consumers;
+	count_members(s, role, 1);
 	sl_generation(s);
 	*out = (struct reaper_endpoint) {
 		.id = ep->id, .index = ep->index, .tail = s->tail, .recipient = ep->recipient,

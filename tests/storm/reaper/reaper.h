@@ -43,6 +43,9 @@ void reaper_destroy(struct reaper *r);
 struct reaper *reaper_dead_stage(struct reaper *r);
 struct reaper_memory reaper_memory(struct reaper *r);
 
+/** reaper_set_policy() - as sluice_set_policy() */
+void reaper_set_policy(struct reaper *r, enum sluice_policy policy);
+
 /** reaper_attach() - before the process is started. 0, -EUSERS, -EBUSY. */
 int reaper_attach(struct reaper *r, enum sluice_role role, uint32_t flags,
 		  struct reaper_endpoint *ep);
