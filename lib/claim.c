@@ -70,9 +70,12 @@ bool __sluice_read_slot(struct sluice_ep *ep, const struct sluice_slot *slot, u6
 /* A slot was claimed at the cursor: true when there is a message in it. */
 static bool take(struct sluice_ep *ep, struct sluice_slot *slot, u64 token, struct sluice_msg *msg)
 {
-	bool good = __sluice_read_slot(ep, slot, token, msg);
 	u64 ticket = ep->ticket;
+	bool good;
 
+	if (has_second_line(__atomic_load_n(&slot->len, __ATOMIC_RELAXED)))
+		own_line((char *)slot + SECOND_LINE);
+	good = __sluice_read_slot(ep, slot, token, msg);
 	ep->ticket = ticket_add(ticket, 1, ep->order);
 	/* Not to be written: who has to fill it may not have done so yet, and would lose it again. */
 	__builtin_prefetch(slot_at(ep, ep->ticket));
@@ -113,9 +116,6 @@ static int walk(struct sluice_ep *ep, struct sluice_msg *msg)
 			}
 			if (!msg)
 				return 0;
-			/* On its way while the line of the word becomes ours. */
-			if (has_second_line(__atomic_load_n(&slot->len, __ATOMIC_RELAXED)))
-				__builtin_prefetch((const char *)slot + SECOND_LINE);
 			if (slot_claim(&slot->word, lap, ep->id, &token) == SLOT_OK) {
 				if (take(ep, slot, token, msg))
 					return 0;
@@ -170,7 +170,7 @@ static int claim_failed(struct sluice_ep *ep, int ret)
 	}
 }
 
-int sluice_claim(struct sluice_ep *ep, struct sluice_msg *msg, int64_t timeout_ns)
+hot_path int sluice_claim(struct sluice_ep *ep, struct sluice_msg *msg, int64_t timeout_ns)
 {
 	int ret;
 
@@ -185,7 +185,8 @@ int sluice_claim(struct sluice_ep *ep, struct sluice_msg *msg, int64_t timeout_n
 	return ret ? claim_failed(ep, ret) : 0;
 }
 
-int sluice_claim_batch(struct sluice_ep *ep, struct sluice_msg *msgs, int n, int64_t timeout_ns)
+hot_path int sluice_claim_batch(struct sluice_ep *ep, struct sluice_msg *msgs, int n,
+				int64_t timeout_ns)
 {
 	int ret, i;
 
@@ -242,7 +243,7 @@ void __sluice_look_after_ack(struct sluice_ep *ep, bool tell)
 		__sluice_kick(ep, what);
 }
 
-int sluice_ack(struct sluice_ep *ep, const struct sluice_msg *msg)
+hot_path int sluice_ack(struct sluice_ep *ep, const struct sluice_msg *msg)
 {
 	if (unlikely(!ack_one(ep, msg)))
 		return __sluice_err_lazy(-ESTALE, ERROR_STALE, ep);
@@ -250,7 +251,7 @@ int sluice_ack(struct sluice_ep *ep, const struct sluice_msg *msg)
 	return 0;
 }
 
-int sluice_ack_batch(struct sluice_ep *ep, const struct sluice_msg *msgs, int n)
+hot_path int sluice_ack_batch(struct sluice_ep *ep, const struct sluice_msg *msgs, int n)
 {
 	bool tell = false;
 	int i, acked = 0;

@@ -64,6 +64,9 @@
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)
 
+/* In one piece with all that it calls in its file: a message takes no longer than some calls. */
+#define hot_path		__attribute__((flatten))
+
 /* Deadlines are absolute, in ns of __sluice_now(). */
 #define DEADLINE_NOW		0ull
 #define DEADLINE_NEVER		(~0ull)
@@ -84,7 +87,7 @@ struct park {
 	int			result;
 };
 
-#define RECENT_BUFFERS	8
+#define BUFFER_TURNS	64
 
 enum { PARK_MAIN, PARK_BUFFER, PARK_CREDIT, PARKS };
 
@@ -95,8 +98,7 @@ enum { PARK_MAIN, PARK_BUFFER, PARK_CREDIT, PARKS };
  * @high:	consumer: the furthest cursor so far; a walk again starts one lap below it
  * @generation:	of the hints, read before the walk that brought the cursor here
  * @buffer_hint: where the scan for a free buffer begins
- * @recent:	buffers taken lately, the last one first
- * @nrecent:	how many
+ * @turns:	buffers that take turns, @nturns of them; @turn: whose it is
  * @policy:	of the stage, with consumers to choose from; else SLUICE_POLICY_SHARED
  * @membership:	of the hints, when @policy and @choices were read
  * @choices:	the stage's consumers (policy.c), NULL if there never was a policy
@@ -130,8 +132,9 @@ struct sluice_ep {
 	u32			bufsize;
 	u32			id;
 	u32			buffer_hint;
-	u32			recent[RECENT_BUFFERS];
-	u32			nrecent;
+	u32			turns[BUFFER_TURNS];
+	u32			nturns;
+	u32			turn;
 	u32			policy;
 	u32			membership;
 	struct choices		*choices;
@@ -274,6 +277,8 @@ int __sluice_err_lazy(int ret, enum lazy_error what, const struct sluice_ep *ep)
 /* ------------------------------------------------------------- ticks.c --- */
 
 u64 __sluice_now(void);
+/* Else the kernel's clock is asked. */
+extern bool __sluice_tsc_is_a_clock __attribute__((visibility("hidden")));
 
 static inline u64 deadline_of(int64_t timeout_ns)
 {
@@ -358,6 +363,7 @@ void __sluice_ep_put_zombie(struct sluice_ep *ep);
 /**
  * struct outgoing - a message on its way into a slot
  * @data:	inline bytes, or NULL when they are in place or in @buffer
+ * @time:	of its publish, in ticks; 0: now
  * @taken:	the library took @buffer for it
  */
 struct outgoing {
@@ -365,6 +371,7 @@ struct outgoing {
 	u64		counter;
 	const void	*data;
 	u64		ticket;
+	u64		time;
 	u32		len;
 	u32		buffer;
 	__u16		kind;
@@ -377,7 +384,7 @@ int __sluice_outgoing(struct sluice_ep *ep, const struct sluice_msg *msg, struct
 void __sluice_outgoing_drop(struct sluice_ep *ep, struct outgoing *out);
 int __sluice_send_try(struct sluice_ep *ep, void *outgoing);
 int __sluice_room_try(struct sluice_ep *ep, void *ticket);
-int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 ticket);
+int __sluice_publish_at(struct sluice_ep *ep, struct outgoing *out, u64 ticket);
 void __sluice_look_ready(struct sluice_ep *ep);
 void __sluice_look_room(struct sluice_ep *ep);
 int __sluice_claim_peek(struct sluice_ep *ep);
@@ -449,6 +456,22 @@ static inline void prefetch_write(const void *p)
 #endif
 }
 
+/*
+ * Makes a line that another processor has written this one's own, and leaves what is in it.
+ *
+ * Who only reads it leaves the writer with an old copy that others share, and the writer then
+ * waits for leave to change it, message for message; a line that it does not have comes to it
+ * ahead of time. On AMD (Zen 4) the producer of 64 byte messages takes half the time, see
+ * docs/performance.md. The line may be somebody else's meanwhile, if the claim was lost: the
+ * change of nothing is atomic.
+ */
+static inline void own_line(void *p)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("lock orl $0, %0" : "+m" (*(u32 *)p) : : "cc");
+#endif
+}
+
 /* Does a message with @len bytes in its slot fill the slot's second line, too? */
 static inline bool has_second_line(u32 len)
 {
@@ -470,6 +493,16 @@ static inline void look_at_members(struct sluice_ep *ep)
 {
 	if (unlikely(hint(&ep->hints->membership) != ep->membership))
 		__sluice_members_changed(ep);
+}
+
+/* As sluice_ticks(). */
+static inline u64 ticks_now(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	if (likely(__sluice_tsc_is_a_clock))
+		return __builtin_ia32_rdtsc();
+#endif
+	return sluice_ticks();
 }
 
 /* Counters have one writer, this endpoint; readers see whole words. */

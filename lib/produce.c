@@ -5,6 +5,13 @@
 
 #include "internal.h"
 
+/* A line comes from another processor in the time of some messages; a lap has 64 at least. */
+#define PREFETCH_AHEAD	4
+/* Of buffers that take turns: more than a processor's own caches have. */
+#define WARM_BYTES	(4ull << 20)
+/* Messages of a batch that share a look at the clock, which costs as much as the rest of one. */
+#define SAME_TIME	8
+
 static int produce_failed(struct sluice_ep *ep, int ret, enum lazy_error full)
 {
 	switch (ret) {
@@ -37,49 +44,74 @@ static inline bool not_our_turn(const struct sluice_ep *ep, u32 turn)
 
 /* -------------------------------------------------------------- buffers --- */
 
-/* Buffer @index was taken; it was number @at among the recent ones, or not among them. */
-static void buffer_taken(struct sluice_ep *ep, u32 index, u32 at)
+/*
+ * Some buffers take turns, as many as have WARM_BYTES. Their pages are there, and the pool does not
+ * become resident from end to end. But it is not always the one that came back last: its consumer
+ * has just read it and still shares its lines, and to write those costs more than to write some
+ * that have left its caches since.
+ */
+static bool wants_another(const struct sluice_ep *ep)
 {
-	if (at == ep->nrecent && ep->nrecent < RECENT_BUFFERS)
-		ep->nrecent++;
-	if (at == RECENT_BUFFERS)
-		at--;
-	memmove(&ep->recent[1], &ep->recent[0], at * sizeof(ep->recent[0]));
-	ep->recent[0] = index;
-	if (ep->sending)
-		ep->sending[index] = NULL;
+	u32 most = ep->nbufs < BUFFER_TURNS ? ep->nbufs : BUFFER_TURNS;
+
+	return ep->nturns < most && (u64)ep->nturns * ep->bufsize < WARM_BYTES;
 }
 
-/*
- * Those taken last come first: their pages are there and warm, and the pool does not become
- * resident from end to end although only a few buffers are under way at a time.
- */
+static bool take_turn(struct sluice_ep *ep, u32 *index)
+{
+	u32 n;
+
+	for (n = 0; n < ep->nturns; n++) {
+		*index = ep->turns[ep->turn];
+		ep->turn = ep->turn + 1 < ep->nturns ? ep->turn + 1 : 0;
+		if (buf_take(buffer_word(ep, *index), ep->id) == SLOT_OK)
+			return true;
+	}
+	return false;
+}
+
+/* Any of them, and beginning with one that it was not before. */
+static bool take_any(struct sluice_ep *ep, u32 *index)
+{
+	u32 i = ep->buffer_hint, n;
+
+	for (n = 0; n < ep->nbufs; n++) {
+		i = i + 1 < ep->nbufs ? i + 1 : 0;
+		if (buf_take(buffer_word(ep, i), ep->id) != SLOT_OK)
+			continue;
+		ep->buffer_hint = *index = i;
+		return true;
+	}
+	return false;
+}
+
+static void take_turns_with(struct sluice_ep *ep, u32 index)
+{
+	u32 n;
+
+	for (n = 0; n < ep->nturns; n++)
+		if (ep->turns[n] == index)
+			return;
+	ep->turns[ep->nturns++] = index;
+}
+
 static int buffer_try(struct sluice_ep *ep, void *arg)
 {
-	u32 *index = arg, i, n;
+	u32 *index = arg;
 
 	if (unlikely(hint(&ep->hints->closed)))
 		return -ESHUTDOWN;
 	if (unlikely(not_our_turn(ep, hint(&ep->hints->buffer_turn))))
 		return -EAGAIN;
-	for (n = 0; n < ep->nrecent; n++) {
-		i = ep->recent[n];
-		if (buf_take(buffer_word(ep, i), ep->id) == SLOT_OK)
-			goto taken;
+	if (wants_another(ep)) {
+		if (!take_any(ep, index))
+			return -EAGAIN;
+		take_turns_with(ep, *index);
+	} else if (!take_turn(ep, index) && !take_any(ep, index)) {
+		return -EAGAIN;
 	}
-	i = ep->buffer_hint;
-	for (n = 0; n < ep->nbufs; n++) {
-		i = i + 1 < ep->nbufs ? i + 1 : 0;
-		if (buf_take(buffer_word(ep, i), ep->id) == SLOT_OK) {
-			ep->buffer_hint = i;
-			n = ep->nrecent;
-			goto taken;
-		}
-	}
-	return -EAGAIN;
-taken:
-	buffer_taken(ep, i, n);
-	*index = i;
+	if (ep->sending)
+		ep->sending[*index] = NULL;
 	return 0;
 }
 
@@ -255,6 +287,7 @@ int __sluice_outgoing(struct sluice_ep *ep, const struct sluice_msg *msg, struct
 	out->buffer = msg->buffer;
 	out->kind = msg->kind;
 	out->flags = msg->flags & ~SLUICE_MSG_TELL;
+	out->time = 0;
 	out->taken = false;
 	out->data = msg->buffer == SLUICE_NO_BUFFER ? msg->data : NULL;
 	if (msg->buffer == SLUICE_NO_BUFFER && msg->len > SLUICE_INLINE_MAX)
@@ -294,18 +327,19 @@ static int address(struct sluice_ep *ep, struct sluice_slot *slot, u64 lap, u64 
  * Fill the slot of a ticket that is ours and publish it (A). The buffer goes with the ticket
  * first (P17): whoever frees the slot finds it so.
  */
-int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
+int __sluice_publish_at(struct sluice_ep *ep, struct outgoing *out, u64 t)
 {
 	struct sluice_slot *slot = slot_at(ep, t);
 	u64 lap = ticket_lap(t, ep->order);
 
+	if (!out->time)
+		out->time = ticks_now();
+	ep->published_at = out->time;
 	if (unlikely(ep->policy)) {
 		int ret = address(ep, slot, lap, out->stream);
 
 		if (ret)
 			return ret;
-	} else {
-		slot->target = 0;
 	}
 	if (out->buffer != SLUICE_NO_BUFFER &&
 	    buf_send(buffer_word(ep, out->buffer), ep->id, t) != SLOT_OK) {
@@ -316,15 +350,18 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 		return __sluice_err(-EINVAL, "stage '%s': buffer %u is not held by this endpoint",
 				    ep->name, out->buffer);
 	}
+	/* Its second line first: then the first one, where the word is, is asked for once. */
+	if (out->data)
+		memcpy(slot->data, out->data, out->len);
+	if (likely(!ep->policy))
+		slot->target = 0;
 	slot->stream = out->stream;
 	slot->counter = out->counter;
-	slot->time = ep->published_at = sluice_ticks();
+	slot->time = out->time;
 	slot->len = out->len;
 	slot->buf = out->buffer;
 	slot->kind = out->kind;
 	slot->flags = out->flags;
-	if (out->data)
-		memcpy(slot->data, out->data, out->len);
 	if (ep->sole) {
 		slot_publish_sole(&slot->word, lap);
 		ep->ticket = ticket_add(t, 1, ep->order);
@@ -335,8 +372,8 @@ int __sluice_publish_at(struct sluice_ep *ep, const struct outgoing *out, u64 t)
 	}
 	count(&ep->count->messages, 1);
 	count(&ep->count->bytes, out->len);
-	/* The next one will be like this one. */
-	slot = slot_at(ep, ticket_add(t, 1, ep->order));
+	/* That one will be like this one, and it takes some messages' time to come. */
+	slot = slot_at(ep, ticket_add(t, PREFETCH_AHEAD, ep->order));
 	prefetch_write(slot);
 	if (out->data && has_second_line(out->len))
 		prefetch_write((const char *)slot + SECOND_LINE);
@@ -401,14 +438,15 @@ int __sluice_send_try(struct sluice_ep *ep, void *arg)
 	return ret ? ret : __sluice_publish_at(ep, out, out->ticket);
 }
 
-/* Without the look for sleepers, so that a batch has one for all. */
-static int send_one(struct sluice_ep *ep, struct sluice_msg *msg, u64 deadline)
+/* Without the look for sleepers, so that a batch has one for all. @time: of the publish; 0: now. */
+static int send_one(struct sluice_ep *ep, struct sluice_msg *msg, u64 deadline, u64 time)
 {
 	struct outgoing out;
 	int ret = __sluice_outgoing(ep, msg, &out, deadline);
 
 	if (unlikely(ret))
 		return ret;
+	out.time = time;
 	ret = __sluice_send_try(ep, &out);
 	if (unlikely(ret == -EAGAIN)) {
 		count(&ep->count->full, 1);
@@ -424,14 +462,14 @@ static int send_one(struct sluice_ep *ep, struct sluice_msg *msg, u64 deadline)
 	return 0;
 }
 
-int sluice_send(struct sluice_ep *ep, struct sluice_msg *msg, int64_t timeout_ns)
+hot_path int sluice_send(struct sluice_ep *ep, struct sluice_msg *msg, int64_t timeout_ns)
 {
 	int ret;
 
 	if (unlikely(ep->reserved))
 		return __sluice_err(-EBUSY, "stage '%s': publish or discard what is reserved first",
 				    ep->name);
-	ret = send_one(ep, msg, deadline_of(timeout_ns));
+	ret = send_one(ep, msg, deadline_of(timeout_ns), 0);
 	if (ret)
 		return ret;
 	fence_after_publish(ep);
@@ -439,7 +477,8 @@ int sluice_send(struct sluice_ep *ep, struct sluice_msg *msg, int64_t timeout_ns
 	return 0;
 }
 
-int sluice_send_batch(struct sluice_ep *ep, struct sluice_msg *msgs, int n, int64_t timeout_ns)
+hot_path int sluice_send_batch(struct sluice_ep *ep, struct sluice_msg *msgs, int n,
+			       int64_t timeout_ns)
 {
 	int ret, i;
 
@@ -448,11 +487,11 @@ int sluice_send_batch(struct sluice_ep *ep, struct sluice_msg *msgs, int n, int6
 	/* Only the first is worth waiting for; its sleepers learn of all at once. */
 	if (unlikely(ep->reserved))
 		return sluice_send(ep, &msgs[0], timeout_ns);
-	ret = send_one(ep, &msgs[0], deadline_of(timeout_ns));
+	ret = send_one(ep, &msgs[0], deadline_of(timeout_ns), 0);
 	if (ret)
 		return ret;
 	for (i = 1; i < n; i++)
-		if (send_one(ep, &msgs[i], DEADLINE_NOW))
+		if (send_one(ep, &msgs[i], DEADLINE_NOW, i % SAME_TIME ? ep->published_at : 0))
 			break;
 	fence_after_publish(ep);
 	__sluice_look_ready(ep);

@@ -18,7 +18,7 @@
 #define CALIBRATION_NS	10000000ull
 #define READS		5
 
-static bool use_tsc;
+bool __sluice_tsc_is_a_clock;
 static u64 base_ticks, base_ns;
 static u64 multiplier;		/* ns per tick, 32.32 fixed point; 0: not yet known */
 
@@ -70,8 +70,8 @@ static void read_both(u64 *ticks, u64 *ns)
 
 __attribute__((constructor)) static void ticks_init(void)
 {
-	use_tsc = tsc_is_a_clock();
-	if (use_tsc)
+	__sluice_tsc_is_a_clock = tsc_is_a_clock();
+	if (__sluice_tsc_is_a_clock)
 		read_both(&base_ticks, &base_ns);
 	else
 		multiplier = 1ull << 32;
@@ -79,7 +79,7 @@ __attribute__((constructor)) static void ticks_init(void)
 
 uint64_t sluice_ticks(void)
 {
-	return use_tsc ? read_tsc() : clock_ns();
+	return __sluice_tsc_is_a_clock ? read_tsc() : clock_ns();
 }
 
 /* Threads that come here at the same time compute nearly the same value; either will do. */
@@ -111,5 +111,7 @@ uint64_t sluice_ticks_to_ns(uint64_t ticks)
 /* Monotonic, in ns; only differences mean anything. Never DEADLINE_NOW. */
 u64 __sluice_now(void)
 {
-	return use_tsc ? base_ns + sluice_ticks_to_ns(read_tsc() - base_ticks) : clock_ns();
+	if (!__sluice_tsc_is_a_clock)
+		return clock_ns();
+	return base_ns + sluice_ticks_to_ns(read_tsc() - base_ticks);
 }

@@ -269,25 +269,46 @@ static void test_random_words(void **state)
 	unmake(&r);
 }
 
-/* The pool does not rotate: what was taken last and is free again is taken next. */
+/* How many different ones somebody gets who takes one at a time. */
+static u32 take_turns(struct ring *r, u32 times)
+{
+	struct sluice_buffer b;
+	u32 seen = 0, last = SLUICE_NO_BUFFER;
+
+	while (times--) {
+		assert_int_equal(0, sluice_buffer_take(&r->out, &b, SLUICE_NOW));
+		assert_true(b.index != last || r->out.nturns == 1);
+		last = b.index;
+		seen |= 1u << last;
+		assert_int_equal(0, sluice_buffer_drop(&r->out, &b));
+	}
+	return (u32)__builtin_popcount(seen);
+}
+
+/* Small buffers take turns, all of them; of large ones no more than 4 MiB become resident. */
+static void test_buffers_take_turns(void **state)
+{
+	static const struct { u32 bufsize, turns; } of[] = {
+		{ BUFSIZE, NBUFS }, { 1u << 20, NBUFS }, { 2u << 20, 2 }, { 91u << 20, 1 },
+	};
+
+	for (u32 i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		struct ring r;
+
+		make(&r, 0);
+		r.out.bufsize = of[i].bufsize;	/* nothing is written into them */
+		assert_int_equal(of[i].turns, take_turns(&r, 20));
+		unmake(&r);
+	}
+}
+
+/* What is in use has no turn, and when everything is, there is none. */
 static void test_buffers(void **state)
 {
-	struct sluice_buffer a, b, c, all[NBUFS];
+	struct sluice_buffer a, all[NBUFS];
 	struct ring r;
 
 	make(&r, 0);
-	assert_int_equal(0, sluice_buffer_take(&r.out, &a, SLUICE_NOW));
-	assert_int_equal(0, sluice_buffer_take(&r.out, &b, SLUICE_NOW));
-	assert_int_not_equal(a.index, b.index);
-	u32 first = a.index, second = b.index;
-	assert_int_equal(0, sluice_buffer_drop(&r.out, &b));
-	assert_int_equal(0, sluice_buffer_take(&r.out, &c, SLUICE_NOW));
-	assert_int_equal(second, c.index);
-	assert_int_equal(0, sluice_buffer_drop(&r.out, &a));
-	assert_int_equal(0, sluice_buffer_take(&r.out, &a, SLUICE_NOW));
-	assert_int_equal(first, a.index);
-	assert_int_equal(0, sluice_buffer_drop(&r.out, &a));
-	assert_int_equal(0, sluice_buffer_drop(&r.out, &c));
 	for (u32 round = 0; round < 3; round++) {
 		u32 seen = 0;
 
@@ -344,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_generation),
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_random_words),
+		cmocka_unit_test(test_buffers_take_turns),
 		cmocka_unit_test(test_buffers),
 		cmocka_unit_test(test_late_ack),
 	};

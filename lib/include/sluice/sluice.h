@@ -138,7 +138,8 @@ struct sluice_buffer {
  * @len:	bytes
  * @kind:	message type, the application's
  * @flags:	SLUICE_MSG_*
- * @time:	claim: when it was published, in ticks of sluice_ticks(); send: ignored
+ * @time:	claim: when it was published, in ticks of sluice_ticks(), of a batch to a few
+ *		messages' time; send: ignored
  * @buffer:	send: index of a held buffer that has the payload, else SLUICE_NO_BUFFER;
  *		claim: index or SLUICE_NO_BUFFER
  * @ticket:	out: sequence number in its stage
