@@ -73,7 +73,8 @@ static bool take(struct sluice_ep *ep, struct sluice_slot *slot, u64 token, stru
 	u64 ticket = ep->ticket;
 	bool good;
 
-	if (has_second_line(__atomic_load_n(&slot->len, __ATOMIC_RELAXED)))
+	if (__atomic_load_n(&slot->buf, __ATOMIC_RELAXED) == SLUICE_NO_BUFFER &&
+	    has_second_line(__atomic_load_n(&slot->len, __ATOMIC_RELAXED)))
 		own_line((char *)slot + SECOND_LINE);
 	good = __sluice_read_slot(ep, slot, token, msg);
 	ep->ticket = ticket_add(ticket, 1, ep->order);
