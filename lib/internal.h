@@ -461,9 +461,8 @@ static inline void prefetch_write(const void *p)
  *
  * Who only reads it leaves the writer with an old copy that others share, and the writer then
  * waits for leave to change it, message for message; a line that it does not have comes to it
- * ahead of time. On AMD (Zen 4) that was half of the time of a producer of 64 byte messages, see
- * docs/performance.md. The line may be somebody else's meanwhile, if the claim was lost: the
- * change of nothing is atomic.
+ * ahead of time. Measured on AMD's Zen 4, see docs/performance.md. It may be somebody else's by
+ * now, if the claim was lost: to change nothing is atomic, too.
  */
 static inline void own_line(void *p)
 {
