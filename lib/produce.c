@@ -9,7 +9,7 @@
 #define PREFETCH_AHEAD	4
 /* Of buffers that take turns: more than a processor's own caches have. */
 #define WARM_BYTES	(4ull << 20)
-/* Messages of a batch that share a look at the clock, which costs as much as the rest of one. */
+/* Messages of a batch that share a look at the clock, which is a good part of what one costs. */
 #define SAME_TIME	8
 
 static int produce_failed(struct sluice_ep *ep, int ret, enum lazy_error full)

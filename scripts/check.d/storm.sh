@@ -3,40 +3,20 @@
 # Suites that kill: processes of a pipeline, all the time, and a history that shows what became of
 # every message.
 
-# On the module: storm_on KERNEL OPTION...
+# On the module: storm_on KERNEL LOAD OPTION..., with LOAD one of pipe, broadcast, calls, and
+# classes of priority whose policies change all the time.
 # shellcheck disable=SC2154 # logs is scripts/check's
 storm_on() {
-	local kernel=$1
-	shift
-	tap "storm-$kernel" tests/storm/run --kernel "$kernel" --timeout "${BOX_TIMEOUT:-900}" \
-		--keep "$logs/storm-$kernel.history" "$@"
-}
-
-# The same where everybody gets everything.
-broadcast_on() {
-	local kernel=$1
-	shift
-	tap "storm-broadcast-$kernel" tests/storm/run --kernel "$kernel" \
-		--timeout "${BOX_TIMEOUT:-900}" --keep "$logs/storm-broadcast-$kernel.history" \
-		--broadcast "$@"
-}
-
-# Two classes of priority, and policies that change all the time.
-classes_on() {
-	local kernel=$1
-	shift
-	tap "storm-classes-$kernel" tests/storm/run --kernel "$kernel" \
-		--timeout "${BOX_TIMEOUT:-900}" --keep "$logs/storm-classes-$kernel.history" \
-		--classes --policies --producers 4 "$@"
-}
-
-# Requests and replies.
-calls_on() {
-	local kernel=$1
-	shift
-	tap "storm-calls-$kernel" tests/storm/run --kernel "$kernel" \
-		--timeout "${BOX_TIMEOUT:-900}" --keep "$logs/storm-calls-$kernel.history" \
-		--calls "$@"
+	local kernel=$1 load=$2 how=()
+	shift 2
+	case $load in
+	pipe) ;;
+	classes) how=(--classes --policies --producers 4) ;;
+	*) how=("--$load") ;;
+	esac
+	tap "storm-$load-$kernel" tests/storm/run --kernel "$kernel" \
+		--timeout "${BOX_TIMEOUT:-900}" --keep "$logs/storm-$load-$kernel.history" \
+		"${how[@]}" "$@"
 }
 
 # What make check has time for.
@@ -47,10 +27,10 @@ suite_storm_short() {
 		--keep "$logs/storm-user.history"
 	tap storm-broadcast-user "$O/tests/storm/storm" --broadcast --kills 10000 --seconds 10 \
 		--round 100 --keep "$logs/storm-broadcast-user.history"
-	storm_on uml --kills 100 --idle 20
-	broadcast_on uml --kills 100
-	classes_on uml --kills 100
-	calls_on uml --kills 100
+	storm_on uml pipe --kills 100 --idle 20
+	storm_on uml broadcast --kills 100
+	storm_on uml classes --kills 100
+	storm_on uml calls --kills 100
 }
 
 suite_storm() {
@@ -60,10 +40,10 @@ suite_storm() {
 	tap storm-user "$O/tests/storm/storm" --kills 10000 --keep "$logs/storm-user.history"
 	tap storm-broadcast-user "$O/tests/storm/storm" --broadcast --kills 5000 \
 		--keep "$logs/storm-broadcast-user.history"
-	storm_on uml --kills 1000 --idle 50
-	broadcast_on uml --kills 1000
-	classes_on uml --kills 1000 --idle 50
-	calls_on uml --kills 1000 --policies
+	storm_on uml pipe --kills 1000 --idle 50
+	storm_on uml broadcast --kills 1000
+	storm_on uml classes --kills 1000 --idle 50
+	storm_on uml calls --kills 1000 --policies
 	tap storm-classes-order tests/storm/run --kills 500 --classes --producers 4
 	tap storm-no-uring tests/storm/run --kills 300 --idle 20 --no-uring
 	tap storm-pipeline tests/e2e/kill_storm.sh --kills 40
@@ -79,10 +59,10 @@ suite_storm_kernels() {
 		failed=$((failed + 1))
 	for kernel in 6.1 6.12 7.2; do
 		need kernel-tcg "$kernel" headers "$kernel"
-		BOX_TIMEOUT=3600 storm_on "$kernel" --kills 1000 --idle 50
-		BOX_TIMEOUT=3600 broadcast_on "$kernel" --kills 500
-		BOX_TIMEOUT=3600 classes_on "$kernel" --kills 500
-		BOX_TIMEOUT=3600 calls_on "$kernel" --kills 500
+		BOX_TIMEOUT=3600 storm_on "$kernel" pipe --kills 1000 --idle 50
+		BOX_TIMEOUT=3600 storm_on "$kernel" broadcast --kills 500
+		BOX_TIMEOUT=3600 storm_on "$kernel" classes --kills 500
+		BOX_TIMEOUT=3600 storm_on "$kernel" calls --kills 500
 		tap "storm-pipeline-$kernel" env BOX_KERNEL="$kernel" MODEL="$tiny" \
 			tests/e2e/kill_storm.sh --kills 30
 	done

@@ -171,6 +171,11 @@ static struct options parse(int argc, char **argv)
 		fputs("storm: --calls and --classes go with --module\n", stderr);
 		exit(2);
 	}
+	if (o.classes && o.producers < 3) {
+		fputs("storm: --classes wants three producers: the first two send to the low one\n",
+		      stderr);
+		exit(2);
+	}
 	if (o.calls + o.classes + o.broadcast > 1 || (o.policies && o.broadcast)) {
 		fputs("storm: one of --calls, --classes and --broadcast; --policies not with "
 		      "--broadcast\n", stderr);
